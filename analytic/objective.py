@@ -1,0 +1,187 @@
+"""The H-step model-augmented objective with any linear model and any quadratic critic.
+
+Clavera et al. 2020, Sec. 4.1: `J_H = E[sum_{t<H} gamma^t r(s_t, a_t) + gamma^H Q(s_H, a_H)]`.
+On an LQG its value and its gradient are finite sums of matrix products: no sampling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analytic.exact import (
+    block_diagonal,
+    closed_loop,
+    evaluate,
+    finite_gradient,
+    on_policy,
+    policy_gradient,
+)
+from analytic.lqg import LQG, Array, as_matrix
+
+
+@dataclass(frozen=True, eq=False)
+class LinearModel:
+    """Linear-Gaussian dynamics `s' = A s + B a + w`, `w ~ N(0, W)`; W = None is zero.
+
+    Shapes [n, n], [n, m], [n, n]. Raises ValueError naming the field that does not fit.
+    """
+
+    A: Array
+    B: Array
+    W: Array
+
+    def __init__(self, A: ArrayLike, B: ArrayLike, W: ArrayLike | None = None) -> None:
+        A = as_matrix("model.A", A)
+        n = A.shape[0]
+        A, B = as_matrix("model.A", A, (n, n)), as_matrix("model.B", B)
+        if B.shape[0] != n:
+            raise ValueError(f"model.B must have {n} rows like model.A, got {list(B.shape)}")
+        W = as_matrix("model.W", np.zeros((n, n)) if W is None else W, (n, n))
+        for name, value in (("A", A), ("B", B), ("W", W)):
+            object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True, eq=False)
+class QuadraticCritic:
+    """`Q(s, a) = -[s; a]' G [s; a] - d`; G is symmetrised, [n + m, n + m].
+
+    Raises ValueError naming the field that does not fit.
+    """
+
+    G: Array
+    d: float
+
+    def __init__(self, G: ArrayLike, d: float = 0.0) -> None:
+        G = as_matrix("critic.G", G)
+        if G.shape[0] != G.shape[1]:
+            raise ValueError(f"critic.G must be square, got shape {list(G.shape)}")
+        if not np.isfinite(d):
+            raise ValueError(f"critic.d must be finite, got {d}")
+        object.__setattr__(self, "G", as_matrix("critic.G", 0.5 * (G + G.T)))
+        object.__setattr__(self, "d", float(d))
+
+
+def resolve(
+    lqg: LQG, K: Array, model: LinearModel | None, critic: QuadraticCritic | None
+) -> tuple[LinearModel, QuadraticCritic]:
+    """Fill in the exact model and the exact critic of K where None is given, and check shapes."""
+    if model is None:
+        model = LinearModel(lqg.A, lqg.B, lqg.W)
+    if critic is None:
+        exact = evaluate(lqg, K)
+        critic = QuadraticCritic(exact.G, exact.d)
+    as_matrix("model.A", model.A, (lqg.n, lqg.n))
+    as_matrix("model.B", model.B, (lqg.n, lqg.m))
+    as_matrix("critic.G", critic.G, (lqg.n + lqg.m, lqg.n + lqg.m))
+    return model, critic
+
+
+def check_horizon(horizon: int) -> int:
+    """`horizon` if it is a whole number of at least 0; ValueError otherwise."""
+    if horizon != int(horizon) or horizon < 0:
+        raise ValueError(f"horizon must be a whole number of at least 0, got {horizon}")
+    return int(horizon)
+
+
+def maac_objective(
+    lqg: LQG,
+    K: ArrayLike,
+    horizon: int,
+    model: LinearModel | None = None,
+    critic: QuadraticCritic | None = None,
+) -> float:
+    """Value of the H-step objective (Clavera et al. 2020, Sec. 4.1).
+
+    Args:
+        lqg: costs, discount, policy noise and start moment.
+        K: gain, [m, n].
+        horizon: H, the number of model transitions; 0 leaves only the critic.
+        model: dynamics to roll out; None is exact.
+        critic: terminal critic; None is the exact Q-function of K.
+
+    Raises:
+        UnstablePolicyError: the exact critic is asked for and does not exist.
+        ValueError: shapes do not fit or the horizon is negative.
+    """
+    K, horizon = lqg.gain(K), check_horizon(horizon)
+    model, critic = resolve(lqg, K, model, critic)
+    A_K = closed_loop(model.A, model.B, K)
+    drive = model.W + model.B @ lqg.action_cov @ model.B.T
+    cost = block_diagonal(lqg.Q, lqg.R)
+    value, M = 0.0, lqg.M0
+    for t in range(horizon):
+        value -= lqg.gamma**t * _expected_quadratic(cost, K, M, lqg.action_cov)
+        M = A_K @ M @ A_K.T + drive
+    terminal = _expected_quadratic(critic.G, K, M, lqg.action_cov) + critic.d
+    return value - lqg.gamma**horizon * terminal
+
+
+def _expected_quadratic(G: Array, K: Array, M: Array, action_cov: Array) -> float:
+    """`E[[s; a]' G [s; a]]` for `E[s s'] = M`, `a = -K s + e`."""
+    n = K.shape[1]
+    return float(np.trace(on_policy(G, K) @ M) + np.trace(G[n:, n:] @ action_cov))
+
+
+def maac_gradient(
+    lqg: LQG,
+    K: ArrayLike,
+    horizon: int,
+    model: LinearModel | None = None,
+    critic: QuadraticCritic | None = None,
+) -> Array:
+    """Exact gradient of `maac_objective` with respect to K at a fixed critic, [m, n].
+
+    Arguments and errors as for `maac_objective`. The critic is a constant of the differentiation
+    even when it is the exact Q-function of K: that is what an actor update does.
+    """
+    K, horizon = lqg.gain(K), check_horizon(horizon)
+    model, critic = resolve(lqg, K, model, critic)
+    return finite_gradient(lqg, K, horizon, critic.G, model.A, model.B, model.W)
+
+
+class GradientError(NamedTuple):
+    """Where the H-step gradient's error comes from; each [m, n], estimate minus truth.
+
+    Fields:
+        truncation: exact model and critic, against the gradient of the return (the critic is held
+            fixed, so later actions' dependence on the policy is missing).
+        model: what replacing the exact model adds, with the exact critic.
+        critic: what replacing the exact critic adds, with the exact model.
+        interaction: what replacing both adds beyond the two above.
+        total: the sum of the four; the error against the gradient of the return.
+    """
+
+    truncation: Array
+    model: Array
+    critic: Array
+    interaction: Array
+    total: Array
+
+
+def gradient_error(
+    lqg: LQG,
+    K: ArrayLike,
+    horizon: int,
+    model: LinearModel | None = None,
+    critic: QuadraticCritic | None = None,
+) -> GradientError:
+    """Split the error of `maac_gradient` against `policy_gradient` into its exact parts.
+
+    Arguments and errors as for `maac_objective`; K must be stable, since the truth is needed.
+    """
+    truth = policy_gradient(lqg, K)
+    exact = maac_gradient(lqg, K, horizon)
+    with_model = maac_gradient(lqg, K, horizon, model=model)
+    with_critic = maac_gradient(lqg, K, horizon, critic=critic)
+    with_both = maac_gradient(lqg, K, horizon, model=model, critic=critic)
+    return GradientError(
+        truncation=exact - truth,
+        model=with_model - exact,
+        critic=with_critic - exact,
+        interaction=with_both - with_model - with_critic + exact,
+        total=with_both - truth,
+    )
