@@ -207,14 +207,13 @@ def optimal_gain(lqg: LQG) -> Array:
     Raises:
         ValueError: the discounted problem has no stabilising solution.
     """
-    root = np.sqrt(lqg.gamma)
+    root = float(np.sqrt(lqg.gamma))
     try:
-        P = solve_discrete_are(root * lqg.A, root * lqg.B, lqg.Q, lqg.R)
+        riccati = solve_discrete_are(root * lqg.A, root * lqg.B, lqg.Q, lqg.R)
     except np.linalg.LinAlgError as error:
         raise ValueError(f"no stabilising gain exists for this LQG: {error}") from error
-    G = q_matrix(lqg, P)
-    gain: Array = np.linalg.solve(G[lqg.n :, lqg.n :], G[lqg.n :, : lqg.n])
-    return gain
+    G = q_matrix(lqg, np.asarray(riccati, dtype=np.float64))
+    return np.asarray(np.linalg.solve(G[lqg.n :, lqg.n :], G[lqg.n :, : lqg.n]), dtype=np.float64)
 
 
 def _symmetric(matrix: Array) -> Array:

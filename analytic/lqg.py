@@ -181,8 +181,8 @@ def random_lqg(
     def covariance(size: int, std: float) -> Array:
         # Wishart with enough degrees of freedom to be well conditioned.
         factor = rng.standard_normal((size, 2 * size + 2))
-        moment: Array = factor @ factor.T
-        return std**2 / factor.shape[1] * moment
+        moment: Array = std**2 / factor.shape[1] * (factor @ factor.T)
+        return moment
 
     A = rng.standard_normal((n, n))
     A *= spectral_radius / np.abs(np.linalg.eigvals(A)).max()

@@ -1,0 +1,1 @@
+"""The trainer, the gradient estimators and the command line."""

@@ -1,0 +1,104 @@
+"""A bootstrap ensemble of Gaussian networks (Clavera et al. 2020, Sec. 4.3; Chua et al. 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from maac_bench.nets import MLP, Normalizer, init_mlp
+from maac_bench.streams import Streams
+from maac_bench.types import ModelNoise
+
+# In units of the standardised target. The floor is far below any useful model error.
+LOG_VAR_RANGE = (-20.0, 4.0)
+
+
+class Ensemble(NamedTuple):
+    """Members predict a Gaussian over the standardised state change s' - s.
+
+    net: MLP with stack (seed, member), n + m inputs and 2 n outputs (mean, log variance).
+    inputs: normaliser of [s, a], [seed, n + m]. targets: normaliser of s' - s, [seed, n].
+    noisy: sample the predicted Gaussian; otherwise take its mean.
+    """
+
+    net: MLP
+    inputs: Normalizer
+    targets: Normalizer
+    noisy: bool = True
+
+    @property
+    def members(self) -> int:
+        """Number of members, M."""
+        return self.net.stack[-1]
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """The nets' weights, then biases."""
+        return self.net.parameters
+
+    def replace(self, parameters: Sequence[Tensor]) -> Ensemble:
+        """The same ensemble with other net parameters."""
+        return self._replace(net=self.net.replace(parameters))
+
+    def predict(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Each member's Gaussian over the standardised change, for its own batch.
+
+        Args:
+            state: [seed, M or 1, ..., n].
+            action: [seed, M or 1, ..., m].
+
+        Returns:
+            Mean and log variance, [seed, M, ..., n] each.
+        """
+        x = self.inputs(torch.cat([state, action], dim=-1))
+        mean, log_var = self.net(x).chunk(2, dim=-1)
+        low, high = LOG_VAR_RANGE
+        # Smooth limits keep a gradient on both sides (Chua et al. 2018, App. A).
+        log_var = high - F.softplus(high - log_var)
+        return mean, low + F.softplus(log_var - low)
+
+    def step(self, state: Tensor, action: Tensor, noise: ModelNoise) -> Tensor:
+        """The next state, each sample through the member its slot belongs to, [seed, ..., n].
+
+        Slot i belongs to member i // (P / M): a random permutation into slots gives every sample
+        a uniformly drawn member, while all members work on equally long batches.
+        """
+        if noise.slots is None:
+            raise ValueError("an ensemble needs slots in its noise: draw it for this ensemble")
+        seeds, n = state.shape[0], state.shape[-1]
+        x = torch.cat([state, action], dim=-1).flatten(1, -2)
+        slots = noise.slots
+        sample_of_slot = slots.argsort(dim=-1).clamp(max=x.shape[1] - 1)
+        grouped = _take(x, sample_of_slot).reshape(seeds, self.members, -1, x.shape[-1])
+        mean, log_var = self.predict(grouped[..., :n], grouped[..., n:])
+        mean = _take(mean.flatten(1, 2), slots[:, : x.shape[1]]).reshape(state.shape)
+        if self.noisy:
+            log_var = _take(log_var.flatten(1, 2), slots[:, : x.shape[1]]).reshape(state.shape)
+            mean = mean + (0.5 * log_var).exp() * noise.normal
+        return state + self.targets.inverse(mean)
+
+
+def init_ensemble(
+    streams: Streams,
+    inputs: Normalizer,
+    targets: Normalizer,
+    *,
+    hidden: Sequence[int],
+    members: int,
+    activation: str = "swish",
+    layer_norm: bool = False,
+    noisy: bool = True,
+) -> Ensemble:
+    """A fresh ensemble on standardised inputs and targets."""
+    sizes = (inputs.mean.shape[-1], *hidden, 2 * targets.mean.shape[-1])
+    net = init_mlp(streams, members, sizes, activation, layer_norm)
+    return Ensemble(net, inputs, targets, noisy)
+
+
+def _take(x: Tensor, index: Tensor) -> Tensor:
+    """Rows of x [seed, N, f] at index [seed, P] -> [seed, P, f]."""
+    return torch.take_along_dim(x, index.unsqueeze(-1), dim=1)

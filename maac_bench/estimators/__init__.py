@@ -1,0 +1,35 @@
+"""Policy-gradient estimators by name. A new one is one file and one row of `ESTIMATORS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from maac_bench.estimators.base import Estimator, EstimatorNoise, Settings
+from maac_bench.estimators.combined import InverseVariance
+from maac_bench.estimators.pathwise import (
+    BackpropagationThroughTime,
+    ModelAugmented,
+    deterministic_policy_gradient,
+)
+from maac_bench.estimators.score_function import ScoreFunction
+from maac_bench.estimators.zeroth_order import ZerothOrder
+from maac_bench.names import lookup
+
+__all__ = ["ESTIMATORS", "Estimator", "EstimatorNoise", "Settings", "make_estimator"]
+
+ESTIMATORS: dict[str, Callable[[Settings], Estimator]] = {
+    "pathwise": ModelAugmented,
+    "dpg": deterministic_policy_gradient,
+    "bptt": BackpropagationThroughTime,
+    "score": ScoreFunction,
+    "score-baseline": partial(ScoreFunction, baseline=True),
+    "score-critic": partial(ScoreFunction, bootstrap=True, baseline=True),
+    "zeroth-order": ZerothOrder,
+    "inverse-variance": InverseVariance,
+}
+
+
+def make_estimator(name: str, settings: Settings) -> Estimator:
+    """The estimator of that name; ValueError naming the known ones otherwise."""
+    return lookup("estimator", name, ESTIMATORS)(settings)

@@ -1,0 +1,131 @@
+"""What every policy-gradient estimator shares: one signature, and per-sample gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from maac_bench.rollout import draw_rollout_noise
+from maac_bench.streams import Streams
+from maac_bench.types import Gradient, Policy, Problem, RolloutNoise
+
+
+class EstimatorNoise(NamedTuple):
+    """Everything random in one estimate.
+
+    rollout: noise of the rollouts. directions: parameter perturbations, one per policy parameter,
+    [*stack, N, *parameter]; empty for estimators that differentiate.
+    """
+
+    rollout: RolloutNoise
+    directions: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The dials of an estimator; each uses those that concern it and documents which."""
+
+    horizon: int = 4
+    """H, the number of model transitions"""
+    terminal_samples: int = 1
+    """actions averaged in the terminal value, K"""
+    temperature: float = 0.0
+    """weight of the entropy bonus on the first action (pathwise estimators)"""
+    smoothing: float = 0.01
+    """standard deviation of the parameter perturbation (zeroth-order)"""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        if self.horizon < 0:
+            raise ValueError(f"horizon must be at least 0, got {self.horizon}")
+        if self.terminal_samples < 1:
+            raise ValueError(f"terminal_samples must be at least 1, got {self.terminal_samples}")
+        if not self.smoothing > 0:
+            raise ValueError(f"smoothing must be positive, got {self.smoothing}")
+
+
+class Estimator(Protocol):
+    """A policy-gradient estimator: draw the noise, then a deterministic function of it."""
+
+    uses_critic: ClassVar[bool]
+
+    @property
+    def settings(self) -> Settings:
+        """The estimator's dials."""
+
+    def draw(
+        self, streams: Streams, problem: Problem, policy: Policy, start: Tensor
+    ) -> EstimatorNoise:
+        """Noise for one estimate from `start`, [seeds, N, n]."""
+
+    def gradient(
+        self, problem: Problem, policy: Policy, start: Tensor, noise: EstimatorNoise
+    ) -> Gradient:
+        """Estimate of the objective's gradient, averaged over the N samples.
+
+        Args:
+            problem: what is differentiated through.
+            policy: parameters with stack axes (seeds,), or (seeds, N) for one per sample.
+            start: s_0, [seeds, N, n].
+            noise: from `draw`.
+
+        Returns:
+            One tensor per policy parameter, each of that parameter's shape.
+        """
+
+
+def draw_noise(
+    settings: Settings, streams: Streams, problem: Problem, policy: Policy, start: Tensor
+) -> EstimatorNoise:
+    """Rollout noise for `settings.horizon` transitions; what most estimators need."""
+    action_size = policy.mean_action(start[:, :1]).shape[-1]
+    noise = draw_rollout_noise(
+        streams,
+        problem.dynamics,
+        settings.horizon,
+        tuple(start.shape[1:-1]),
+        start.shape[-1],
+        action_size,
+        settings.terminal_samples,
+    )
+    return EstimatorNoise(noise)
+
+
+def differentiate(objective: Callable[[Policy], Tensor], policy: Policy) -> Gradient:
+    """Gradient of each stacked policy's mean objective.
+
+    Args:
+        objective: maps a policy to per-sample values, [*stack, ...].
+        policy: where to differentiate.
+
+    Returns:
+        One tensor per parameter. A parameter the objective ignores gets zeros.
+    """
+    leaves = tuple(p.detach().requires_grad_() for p in policy.parameters)
+    values = objective(policy.replace(leaves))
+    samples = values.numel() // max(1, _stack_size(policy))
+    if not values.requires_grad:
+        return tuple(torch.zeros_like(leaf) for leaf in leaves)
+    return torch.autograd.grad(
+        values.sum() / samples, leaves, allow_unused=True, materialize_grads=True
+    )
+
+
+def per_sample_policy(policy: Policy, samples: int) -> Policy:
+    """The same parameters copied for every sample: stack (seeds,) becomes (seeds, N).
+
+    An estimator given this policy returns one gradient per sample, from a single backward pass.
+    """
+    return policy.replace(
+        tuple(
+            p.unsqueeze(1).expand(-1, samples, *([-1] * (p.dim() - 1))) for p in policy.parameters
+        )
+    )
+
+
+def _stack_size(policy: Policy) -> int:
+    return int(torch.Size(policy.stack).numel())

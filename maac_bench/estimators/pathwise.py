@@ -1,0 +1,81 @@
+"""Pathwise (reparameterised) policy gradients through the dynamics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from maac_bench.estimators.base import EstimatorNoise, Settings, differentiate, draw_noise
+from maac_bench.objectives.pathwise import actor_objective
+from maac_bench.streams import Streams
+from maac_bench.types import Gradient, Policy, Problem
+
+
+@dataclass(frozen=True)
+class ModelAugmented:
+    """MAAC(H): H differentiated transitions closed by the critic (Clavera et al. 2020, Sec. 4.1).
+
+    The gradient of `objectives.pathwise.actor_objective`, which is what the agent trains with.
+    """
+
+    settings: Settings
+    uses_critic: ClassVar[bool] = True
+
+    def draw(
+        self, streams: Streams, problem: Problem, policy: Policy, start: Tensor
+    ) -> EstimatorNoise:
+        """Rollout noise."""
+        return draw_noise(self.settings, streams, problem, policy, start)
+
+    def gradient(
+        self, problem: Problem, policy: Policy, start: Tensor, noise: EstimatorNoise
+    ) -> Gradient:
+        """See `Estimator.gradient`."""
+
+        def objective(candidate: Policy) -> Tensor:
+            return actor_objective(
+                problem, candidate, start, noise.rollout, self.settings.temperature
+            )
+
+        return differentiate(objective, policy)
+
+
+def deterministic_policy_gradient(settings: Settings) -> ModelAugmented:
+    """H = 0: the critic alone (Lillicrap et al. 2015; with entropy, SAC's actor loss)."""
+    return ModelAugmented(replace(settings, horizon=0))
+
+
+@dataclass(frozen=True)
+class BackpropagationThroughTime:
+    """H differentiated transitions and no critic: SVG(infinity), a shooting gradient.
+
+    Its target is the gradient of the return cut after H rewards (Heess et al. 2015).
+    """
+
+    settings: Settings
+    uses_critic: ClassVar[bool] = False
+
+    def draw(
+        self, streams: Streams, problem: Problem, policy: Policy, start: Tensor
+    ) -> EstimatorNoise:
+        """Rollout noise."""
+        return draw_noise(self.settings, streams, problem, policy, start)
+
+    def gradient(
+        self, problem: Problem, policy: Policy, start: Tensor, noise: EstimatorNoise
+    ) -> Gradient:
+        """See `Estimator.gradient`."""
+        cut = problem._replace(critic=no_critic)
+
+        def objective(candidate: Policy) -> Tensor:
+            return actor_objective(cut, candidate, start, noise.rollout, self.settings.temperature)
+
+        return differentiate(objective, policy)
+
+
+def no_critic(state: Tensor, action: Tensor) -> Tensor:
+    """A terminal value of zero, [1, ...]."""
+    return torch.zeros_like(action[..., 0]).unsqueeze(0)

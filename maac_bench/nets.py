@@ -1,0 +1,138 @@
+"""Stacked multilayer perceptrons: a net is a list of weight tensors `[*stack, in, out]`.
+
+The stack axes are (seed,) or (seed, member); one batched matrix product per layer serves them all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from maac_bench.streams import Streams
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "swish": F.silu,
+    "tanh": torch.tanh,
+}
+
+
+class MLP(NamedTuple):
+    """A stack of equal multilayer perceptrons.
+
+    weights: one [*stack, in, out] per layer. biases: one [*stack, out] per layer.
+    layer_norm: normalise each hidden layer before its activation, without learned scale.
+    """
+
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+    activation: str
+    layer_norm: bool
+
+    @property
+    def stack(self) -> tuple[int, ...]:
+        """The leading axes that all weights share."""
+        return tuple(self.weights[0].shape[:-2])
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """Weights, then biases."""
+        return (*self.weights, *self.biases)
+
+    def replace(self, parameters: Sequence[Tensor]) -> MLP:
+        """The same architecture with other parameters, in the order of `parameters`."""
+        layers = len(self.weights)
+        return self._replace(weights=tuple(parameters[:layers]), biases=tuple(parameters[layers:]))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Apply every net of the stack to its own batch.
+
+        Args:
+            x: [*stack, ..., in]; a stack axis of size 1 is shared.
+
+        Returns:
+            [*stack, ..., out].
+        """
+        stack, last = self.stack, len(self.weights) - 1
+        batch = x.shape[len(stack) : -1]
+        if x.shape[-1] != self.weights[0].shape[-2] or x.dim() <= len(stack):
+            raise ValueError(
+                f"input of shape {list(x.shape)} does not fit nets of stack {list(stack)} "
+                f"with {self.weights[0].shape[-2]} inputs"
+            )
+        x = x.expand(*stack, *x.shape[len(stack) :])
+        x = x.reshape(math.prod(stack), math.prod(batch), x.shape[-1])
+        activation = ACTIVATIONS[self.activation]
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.baddbmm(
+                bias.reshape(len(x), 1, -1), x, weight.reshape(len(x), *weight.shape[-2:])
+            )
+            if layer < last:
+                x = activation(F.layer_norm(x, x.shape[-1:]) if self.layer_norm else x)
+        return x.reshape(*stack, *batch, x.shape[-1])
+
+
+def init_mlp(
+    streams: Streams,
+    members: int | None,
+    sizes: Sequence[int],
+    activation: str = "swish",
+    layer_norm: bool = False,
+) -> MLP:
+    """Freshly initialised nets, uniform in +-1/sqrt(fan_in) as `torch.nn.Linear` is.
+
+    Args:
+        streams: the seed axis, and where the numbers come from.
+        members: size of the member axis behind it; None for no such axis.
+        sizes: widths of input, hidden layers and output.
+        activation: name in `ACTIVATIONS`.
+        layer_norm: normalise the hidden layers.
+
+    Raises:
+        ValueError: unknown activation.
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {activation!r}; choose from {sorted(ACTIVATIONS)}")
+    member_axis = () if members is None else (members,)
+    weights, biases = [], []
+    for inputs, outputs in pairwise(sizes):
+        bound = 1.0 / math.sqrt(inputs)
+        weights.append(bound * (2.0 * streams.uniform(*member_axis, inputs, outputs) - 1.0))
+        biases.append(bound * (2.0 * streams.uniform(*member_axis, outputs) - 1.0))
+    return MLP(tuple(weights), tuple(biases), activation, layer_norm)
+
+
+class Normalizer(NamedTuple):
+    """Affine map to zero mean and unit standard deviation. mean, std: [*stack, features]."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Standardise x, [*stack, ..., features]."""
+        return (x - _between(self.mean, x)) / _between(self.std, x)
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """Undo `__call__`."""
+        return x * _between(self.std, x) + _between(self.mean, x)
+
+
+def fit_normalizer(x: Tensor) -> Normalizer:
+    """Mean and standard deviation over the second-last axis, [..., N, features] -> [..., features].
+
+    Features that do not vary get a standard deviation of 1.
+    """
+    mean, std = x.mean(dim=-2), x.std(dim=-2, correction=0)
+    return Normalizer(mean, torch.where(std > 1e-8, std, torch.ones_like(std)))
+
+
+def _between(parameter: Tensor, x: Tensor) -> Tensor:
+    """Put batch axes between the stack and the features: [*stack, f] -> [*stack, 1 ..., f]."""
+    stack = parameter.shape[:-1]
+    return parameter.reshape(*stack, *([1] * (x.dim() - parameter.dim())), parameter.shape[-1])

@@ -1,0 +1,85 @@
+"""The model-augmented actor objective (Clavera et al. 2020, Sec. 4.1 and 4.3)."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from maac_bench.rollout import rollout
+from maac_bench.types import Action, Policy, Problem, RolloutNoise, Trajectory
+
+Entropy: TypeAlias = Literal["first", "path"]
+
+
+def h_step_return(trajectory: Trajectory, terminal_values: Tensor) -> Tensor:
+    """`min_j [ sum_{t<H} discount_t r_t + discount_H mean_k Q_j(s_H, a_H^k) ]`.
+
+    Args:
+        trajectory: an H-step rollout with batch [...].
+        terminal_values: every critic at the K terminal actions, [critics, ..., K].
+
+    Returns:
+        [...].
+    """
+    terms = [d * r for d, r in zip(trajectory.discounts[:-1], trajectory.rewards, strict=True)]
+    terminal = terminal_values.mean(dim=-1).amin(dim=0)
+    # Python's sum keeps H = 0 out of the special cases; the critic term is always there.
+    return sum(terms, trajectory.discounts[-1] * terminal)
+
+
+def path_entropy(trajectory: Trajectory, terminal: Action, scope: Entropy) -> Tensor:
+    """Sampled entropy bonus `-log pi`, of the first action or discounted along the path.
+
+    With H = 0 the first action is the terminal one, so both scopes are the SAC actor's.
+
+    Args:
+        trajectory: an H-step rollout with batch [...].
+        terminal: the K actions at s_H, log_prob [..., K].
+        scope: "first" (the paper's and SAC's) or "path".
+
+    Returns:
+        [...].
+    """
+    log_probs = [action.log_prob for action in trajectory.actions]
+    log_probs.append(terminal.log_prob.mean(dim=-1))
+    if scope == "first":
+        return -log_probs[0]
+    return -torch.stack(
+        [d * log_prob for d, log_prob in zip(trajectory.discounts, log_probs, strict=True)]
+    ).sum(dim=0)
+
+
+def actor_objective(
+    problem: Problem,
+    policy: Policy,
+    start: Tensor,
+    noise: RolloutNoise,
+    temperature: Tensor | float = 0.0,
+    entropy: Entropy = "first",
+) -> Tensor:
+    """Per-sample value of what the actor maximises; its gradient is the pathwise estimator.
+
+    `sum_{t<H} gamma^t r(s_t, a_t) + gamma^H Q(s_H, a_H) + alpha * entropy`, with H the number of
+    noises in `noise`. Deterministic: all randomness is in the arguments.
+
+    Args:
+        problem: model, task functions, critics and discount; held fixed by the caller.
+        policy: the policy that is differentiated.
+        start: s_0, [*stack, ..., n].
+        noise: for H transitions and K terminal actions.
+        temperature: alpha, broadcast against the batch.
+        entropy: which actions the bonus counts.
+
+    Returns:
+        [*stack, ...].
+    """
+    trajectory = rollout(problem, policy, start, noise)
+    last_state = trajectory.states[-1].unsqueeze(-2)
+    last_state = last_state.expand(*noise.terminal.shape[:-1], last_state.shape[-1])
+    terminal = policy.sample(last_state, noise.terminal)
+    value = h_step_return(trajectory, problem.critic(last_state, terminal.value))
+    if isinstance(temperature, float) and temperature == 0.0:
+        return value
+    return value + temperature * path_entropy(trajectory, terminal, entropy)

@@ -1,0 +1,28 @@
+"""Soft Bellman target (Haarnoja et al. 2018b, Eq. 3, with twin critics)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def soft_bellman_target(
+    reward: Tensor,
+    discount: Tensor,
+    next_values: Tensor,
+    next_log_prob: Tensor,
+    temperature: Tensor | float = 0.0,
+) -> Tensor:
+    """One-step target `r_t + discount_t (min_j Q_j(s_tp1, a_tp1) - alpha log pi(a_tp1 | s_tp1))`.
+
+    Args:
+        reward: r_t, [...].
+        discount: gamma, or 0 where the episode terminated, [...].
+        next_values: the target critics at (s_tp1, a_tp1), a_tp1 drawn from the policy,
+            [critics, ...].
+        next_log_prob: log-density of a_tp1, [...].
+        temperature: alpha, broadcast against [...]; 0 is plain policy evaluation.
+
+    Returns:
+        [...].
+    """
+    return reward + discount * (next_values.amin(dim=0) - temperature * next_log_prob)

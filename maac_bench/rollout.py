@@ -1,0 +1,95 @@
+"""The one differentiable loop of the repository."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from maac_bench.streams import Streams
+from maac_bench.types import (
+    Action,
+    Dynamics,
+    ModelNoise,
+    Policy,
+    Problem,
+    RolloutNoise,
+    Trajectory,
+    Transition,
+)
+
+
+def rollout(problem: Problem, policy: Policy, start: Tensor, noise: RolloutNoise) -> Trajectory:
+    """Follow the policy through the dynamics for as many transitions as `noise` has.
+
+    Differentiable in the policy's parameters, the start state and whatever the dynamics carry.
+    The discount is cumulative: once a rollout terminates, every later reward counts 0.
+
+    Args:
+        problem: dynamics, reward, termination and discount.
+        policy: the acting policy.
+        start: s_0, [*stack, ..., n].
+        noise: pre-drawn noise of H transitions.
+    """
+    states, discounts = [start], [torch.ones_like(start[..., 0])]
+    actions: list[Action] = []
+    rewards: list[Tensor] = []
+    for action_noise, model_noise in zip(noise.action, noise.model, strict=True):
+        state = states[-1]
+        action = policy.sample(state, action_noise)
+        next_state = problem.dynamics.step(state, action.value, model_noise)
+        ended = problem.terminated(state, action.value, next_state)
+        actions.append(action)
+        rewards.append(problem.reward(state, action.value, next_state))
+        states.append(next_state)
+        discounts.append(discounts[-1] * problem.discount * (1.0 - ended))
+    return Trajectory(tuple(states), tuple(actions), tuple(rewards), tuple(discounts))
+
+
+def transitions(problem: Problem, trajectory: Trajectory) -> Transition:
+    """A rollout's steps as data, those after termination included: [*stack, H * batch, ...].
+
+    The time axis is laid out behind the stack's: steps of one time stay together.
+    """
+    states, following = trajectory.states[:-1], trajectory.states[1:]
+    actions = [action.value for action in trajectory.actions]
+    ended = [
+        problem.terminated(s, a, s_next)
+        for s, a, s_next in zip(states, actions, following, strict=True)
+    ]
+    return Transition(
+        state=torch.cat(states, dim=-2),
+        action=torch.cat(actions, dim=-2),
+        reward=torch.cat(trajectory.rewards, dim=-1),
+        next_state=torch.cat(following, dim=-2),
+        terminated=torch.cat(ended, dim=-1),
+    )
+
+
+def draw_model_noise(
+    streams: Streams, dynamics: Dynamics, batch: tuple[int, ...], state_size: int
+) -> ModelNoise:
+    """Noise of one dynamics step for a batch of shape [seeds, *batch]."""
+    normal = streams.normal(*batch, state_size)
+    if not dynamics.members:
+        return ModelNoise(normal)
+    size = int(torch.Size(batch).numel())
+    padded = -(-size // dynamics.members) * dynamics.members
+    return ModelNoise(normal, streams.permutations(padded))
+
+
+def draw_rollout_noise(
+    streams: Streams,
+    dynamics: Dynamics,
+    horizon: int,
+    batch: tuple[int, ...],
+    state_size: int,
+    action_size: int,
+    terminal_samples: int = 1,
+) -> RolloutNoise:
+    """Noise of an H-step rollout for a batch of shape [seeds, *batch]."""
+    action, model = [], []
+    for _ in range(horizon):
+        action.append(streams.normal(*batch, action_size))
+        model.append(draw_model_noise(streams, dynamics, batch, state_size))
+    terminal = streams.normal(*batch, terminal_samples, action_size)
+    return RolloutNoise(tuple(action), tuple(model), terminal)

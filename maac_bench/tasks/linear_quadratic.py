@@ -1,0 +1,62 @@
+"""LQG problems as tasks: the same matrices as the oracle, in torch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analytic import LQG
+from maac_bench.streams import Streams
+from maac_bench.tasks.base import Task
+from maac_bench.types import ModelNoise
+
+
+class LinearGaussianDynamics(NamedTuple):
+    """`s' = A s + B a + F e`, `e ~ N(0, I)`. A [n, n], B [n, m], F [n, n]."""
+
+    A: Tensor
+    B: Tensor
+    noise_factor: Tensor
+
+    @property
+    def members(self) -> int:
+        """A single model."""
+        return 0
+
+    def step(self, state: Tensor, action: Tensor, noise: ModelNoise) -> Tensor:
+        """The next state, [..., n]."""
+        return state @ self.A.mT + action @ self.B.mT + noise.normal @ self.noise_factor.mT
+
+
+def linear_quadratic_task(name: str, lqg: LQG, dtype: torch.dtype = torch.float32) -> Task:
+    """An LQG as a task, with Gaussian start states of second moment M0."""
+    Q, R = _tensor(lqg.Q, dtype), _tensor(lqg.R, dtype)
+    start_factor = _tensor(matrix_root(lqg.M0), dtype)
+
+    def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        return -((state @ Q) * state).sum(dim=-1) - ((action @ R) * action).sum(dim=-1)
+
+    def terminated(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        return torch.zeros_like(state[..., 0])
+
+    def start(streams: Streams, count: int) -> Tensor:
+        return streams.normal(count, lqg.n).to(dtype) @ start_factor.mT
+
+    dynamics = LinearGaussianDynamics(
+        _tensor(lqg.A, dtype), _tensor(lqg.B, dtype), _tensor(matrix_root(lqg.W), dtype)
+    )
+    return Task(name, lqg.n, lqg.m, lqg.gamma, reward, terminated, start, dynamics, lqg)
+
+
+def matrix_root(covariance: np.ndarray) -> np.ndarray:
+    """Symmetric square root of a positive semi-definite matrix, [n, n]."""
+    values, vectors = np.linalg.eigh(covariance)
+    root: np.ndarray = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    return root
+
+
+def _tensor(matrix: np.ndarray, dtype: torch.dtype) -> Tensor:
+    return torch.tensor(matrix, dtype=dtype)
