@@ -90,18 +90,18 @@ def test_an_indefinite_state_matrix_names_the_field(name):
 
 
 def test_a_negative_policy_variance_names_the_field():
-    with pytest.raises(ValueError, match="^action_cov must be positive semi-definite"):
+    with pytest.raises(ValueError, match=r"^action_cov must be positive semi-definite"):
         build(action_cov=[[-0.1]])
 
 
 @pytest.mark.parametrize("value", [[[0.0]], [[-1.0]]])
 def test_a_singular_or_negative_action_cost_names_the_field(value):
-    with pytest.raises(ValueError, match="^R must be positive definite"):
+    with pytest.raises(ValueError, match=r"^R must be positive definite"):
         build(R=value)
 
 
 def test_a_rank_one_action_cost_names_the_field():
-    with pytest.raises(ValueError, match="^R must be positive definite"):
+    with pytest.raises(ValueError, match=r"^R must be positive definite"):
         build(B=np.eye(2), R=[[1.0, 1.0], [1.0, 1.0]], action_cov=np.eye(2))
 
 
@@ -188,7 +188,7 @@ def test_gain_is_validated_and_named():
     assert np.array_equal(lqg.gain([1.0, 2.0]), [[1.0, 2.0]])
     with pytest.raises(ValueError, match=r"^K must have shape \[1, 2\]"):
         lqg.gain([[1.0], [2.0]])
-    with pytest.raises(ValueError, match="^K has entries that are not finite"):
+    with pytest.raises(ValueError, match=r"^K has entries that are not finite"):
         lqg.gain([[np.nan, 0.0]])
 
 

@@ -1,0 +1,135 @@
+"""Score a gradient estimator against the exact gradient of an LQG task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+import analytic
+from analytic.lqg import Array
+from maac_bench.critics import QuadraticCritic
+from maac_bench.estimators import Estimator
+from maac_bench.policies import LinearGaussian
+from maac_bench.streams import Streams
+from maac_bench.tasks import Task
+from maac_bench.types import Problem
+
+_LARGEST_CHUNK = 2_000_000  # samples * steps in memory at a time
+
+
+class Score(NamedTuple):
+    """How an estimator did; errors are relative to the exact gradient's L2 norm.
+
+    truth: exact gradient of the return, flattened. mean: of all replicates, flattened.
+    bias: `|mean - truth|`; bias_error: its standard error. cosine: of mean and truth.
+    spread: standard deviation per sample. rms_error: of one estimate of N samples.
+    """
+
+    truth: Array
+    mean: Array
+    bias: float
+    bias_error: float
+    cosine: float
+    spread: float
+    rms_error: float
+
+
+def linear_problem(
+    task: Task, gain: Array, critic: analytic.Evaluation | analytic.QuadraticCritic, stack: int
+) -> tuple[Problem, LinearGaussian]:
+    """An LQG task's true dynamics with a quadratic critic, and `stack` copies of a linear policy.
+
+    Raises:
+        ValueError: the task has no closed form.
+    """
+    lqg = require_lqg(task)
+    as_tensor = torch.get_default_dtype()
+    policy = LinearGaussian(
+        torch.tensor(gain, dtype=as_tensor).expand(stack, -1, -1),
+        torch.tensor(np.linalg.cholesky(lqg.action_cov), dtype=as_tensor),
+    )
+    q_function = QuadraticCritic(
+        torch.tensor(critic.G, dtype=as_tensor), torch.tensor(critic.d, dtype=as_tensor)
+    )
+    problem = Problem(task.dynamics, task.reward, task.terminated, q_function, task.discount)
+    return problem, policy
+
+
+def require_lqg(task: Task) -> analytic.LQG:
+    """The task's closed form; ValueError if it has none."""
+    if task.lqg is None:
+        raise ValueError(f"task {task.name!r} has no exact gradient: choose a linear-quadratic one")
+    return task.lqg
+
+
+def replicate(
+    task: Task,
+    estimator: Estimator,
+    gain: Array,
+    critic: analytic.Evaluation | analytic.QuadraticCritic,
+    samples: int,
+    seeds: Sequence[int],
+) -> Array:
+    """Independent estimates of the gradient at `gain`, [seeds, m * n], stacked as far as they fit.
+
+    Raises:
+        FloatingPointError: an estimate is not finite.
+    """
+    chunk = max(1, _LARGEST_CHUNK // (samples * (estimator.settings.horizon + 1)))
+    estimates = []
+    for first in range(0, len(seeds), chunk):
+        stacked = seeds[first : first + chunk]
+        problem, policy = linear_problem(task, gain, critic, len(stacked))
+        start = task.start(Streams(stacked, f"start-{samples}"), samples)
+        noise = estimator.draw(Streams(stacked, f"noise-{samples}"), problem, policy, start)
+        (gradient,) = estimator.gradient(problem, policy, start, noise)
+        estimates.append(gradient.double().numpy().reshape(len(stacked), -1))
+    result = np.concatenate(estimates)
+    if not np.isfinite(result).all():
+        raise FloatingPointError(
+            f"the gradient estimate on {task.name} is not finite; shorten the horizon"
+        )
+    return result
+
+
+def score(
+    task: Task,
+    estimator: Estimator,
+    gain: Array,
+    critic: analytic.Evaluation | analytic.QuadraticCritic,
+    samples: int,
+    seeds: Sequence[int],
+) -> Score:
+    """Replicated estimates of one gradient, one per seed, against the exact one.
+
+    Args:
+        task: a linear-quadratic task.
+        estimator: what is scored.
+        gain: the policy, [m, n]; must be stable.
+        critic: the quadratic Q-function the estimator is given.
+        samples: rollouts per estimate, N.
+        seeds: one independent estimate each; at least two.
+
+    Raises:
+        UnstablePolicyError: the gain has no finite return.
+        ValueError: the task has no closed form.
+        FloatingPointError: an estimate is not finite.
+    """
+    truth = analytic.policy_gradient(require_lqg(task), gain).ravel()
+    size = float(np.linalg.norm(truth))
+    estimates = replicate(task, estimator, gain, critic, samples, seeds)
+    mean = estimates.mean(axis=0)
+    variance = float(estimates.var(axis=0, ddof=1).sum())
+    squared_errors = np.sum((estimates - truth) ** 2, axis=1)
+    return Score(
+        truth=truth,
+        mean=mean,
+        bias=float(np.linalg.norm(mean - truth)) / size,
+        bias_error=float(np.sqrt(variance / len(seeds))) / size,
+        cosine=float(mean @ truth) / (float(np.linalg.norm(mean)) * size),
+        spread=float(np.sqrt(samples * variance)) / size,
+        rms_error=float(np.sqrt(squared_errors.mean())) / size,
+    )

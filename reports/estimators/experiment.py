@@ -1,0 +1,147 @@
+"""What the estimator comparison runs: replicated estimates of a known gradient.
+
+Dynamics are the true ones; the critic is the exact Q-function of a weaker gain, as a critic that
+lags behind its policy would be. Every estimator's expectation is then known in closed form (the
+zeroth-order one's up to its smoothing), and so is where its error must stop falling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+import analytic
+from analytic.lqg import Array
+from maac_bench.estimators import ESTIMATORS, Settings, make_estimator
+from maac_bench.names import lookup
+from maac_bench.scoring import score
+from maac_bench.tasks import make_task
+from reports.units import Experiment
+
+POLICY_SHARE, CRITIC_SHARE = 0.5, 0.4
+"""The policy's gain, and the gain whose Q-function the critic is, as shares of the optimal one."""
+
+# Rewards until what is cut off no longer matters: for estimators without a critic.
+FULL_HORIZON = {
+    "maac_bench/DoubleIntegrator-v0": 200,
+    "maac_bench/RandomLQG6-v0": 100,
+    "maac_bench/RandomLQG20-v0": 100,
+}
+WITHOUT_CRITIC = ("bptt", "score", "score-baseline")
+_LARGEST_CLOSED_FORM = {"pathwise": 700, "score": 80}  # noise dimensions
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The size of the experiment."""
+
+    replicates: int
+    samples: tuple[int, ...]
+    horizon: int = 8
+
+
+PROFILES = {
+    "quick": Profile(replicates=32, samples=(16, 64, 256, 1024, 4096)),
+    "paper": Profile(replicates=100, samples=(16, 64, 256, 1024, 4096, 16384)),
+}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One estimator on one task, as the oracle sees it."""
+
+    lqg: analytic.LQG
+    gain: Array
+    critic: analytic.QuadraticCritic
+    settings: Settings
+
+
+def experiment(profile_name: str) -> Experiment:
+    """One unit per task and estimator; ValueError naming the valid profiles."""
+    profile = lookup("profile", profile_name, PROFILES)
+    units = {
+        f"{task.partition('/')[2]}-{name}": partial(run_unit, profile, task, name)
+        for task in FULL_HORIZON
+        for name in ESTIMATORS
+    }
+    configuration = {"profile": profile_name, "tasks": list(FULL_HORIZON), **asdict(profile)}
+    return Experiment("estimators", units, configuration)
+
+
+def prepare(task_name: str, estimator: str, horizon: int) -> Setup:
+    """The oracle's side of one unit."""
+    lqg = make_task(task_name).lqg
+    assert lqg is not None
+    best = analytic.optimal_gain(lqg)
+    stale = analytic.evaluate(lqg, CRITIC_SHARE * best)
+    if estimator in WITHOUT_CRITIC:
+        horizon = FULL_HORIZON[task_name]
+    elif estimator == "dpg":
+        horizon = 0
+    critic = analytic.QuadraticCritic(stale.G, stale.d)
+    return Setup(lqg, POLICY_SHARE * best, critic, Settings(horizon=horizon))
+
+
+def expectation(setup: Setup, estimator: str) -> Array:
+    """The estimator's exact mean, flattened (zeroth-order: without its smoothing)."""
+    horizon = setup.settings.horizon
+    if estimator in WITHOUT_CRITIC:
+        return analytic.policy_gradient(setup.lqg, setup.gain, T=horizon).ravel()
+    return analytic.maac_gradient(setup.lqg, setup.gain, horizon, critic=setup.critic).ravel()
+
+
+def exact_spread(setup: Setup, estimator: str) -> float:
+    """Root of the summed per-sample variances in closed form; NaN where there is none."""
+    n, m, horizon = setup.lqg.n, setup.lqg.m, setup.settings.horizon
+    kind = "score" if estimator.startswith("score") else "pathwise"
+    if estimator in ("zeroth-order", "inverse-variance"):
+        return float("nan")
+    if n + horizon * (n + m) + m > _LARGEST_CLOSED_FORM[kind]:
+        return float("nan")
+    if kind == "score":
+        moments = analytic.score_function_moments(
+            setup.lqg,
+            setup.gain,
+            horizon,
+            setup.critic,
+            bootstrap=estimator == "score-critic",
+            baseline=estimator != "score",
+        )
+    else:
+        size = n + m
+        nothing = analytic.QuadraticCritic(np.zeros((size, size)))
+        critic = nothing if estimator == "bptt" else setup.critic
+        moments = analytic.pathwise_moments(setup.lqg, setup.gain, horizon, critic=critic)
+    return float(np.sqrt(moments.variance.sum()))
+
+
+def run_unit(profile: Profile, task_name: str, name: str) -> pd.DataFrame:
+    """Replicated estimates of one estimator on one task.
+
+    Returns:
+        One row per number of samples N; errors are relative to the exact gradient's L2 norm.
+        bias_exact and spread_exact are closed forms, the others as in `scoring.Score`.
+    """
+    task, setup = make_task(task_name), prepare(task_name, name, profile.horizon)
+    estimator = make_estimator(name, setup.settings)
+    truth = analytic.policy_gradient(setup.lqg, setup.gain).ravel()
+    size = float(np.linalg.norm(truth))
+    constants = {
+        "task": task_name,
+        "estimator": name,
+        "horizon": setup.settings.horizon,
+        "replicates": profile.replicates,
+        "bias_exact": np.linalg.norm(expectation(setup, name) - truth) / size,
+        "spread_exact": exact_spread(setup, name) / size,
+    }
+    rows = []
+    for samples in profile.samples:
+        result = score(
+            task, estimator, setup.gain, setup.critic, samples, range(profile.replicates)
+        )
+        numbers = {k: v for k, v in result._asdict().items() if isinstance(v, float)}
+        rows.append({**constants, "samples": samples, **numbers})
+    return pd.DataFrame(rows)

@@ -1,0 +1,60 @@
+"""How the estimator comparison is drawn: committed table in, figure out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib import pyplot as plt
+
+from reports import provenance
+from reports.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, save
+
+_COLORS = {
+    "pathwise": BLUE,
+    "dpg": SKY,
+    "bptt": GREEN,
+    "score": GREY,
+    "score-baseline": BLACK,
+    "score-critic": PURPLE,
+    "zeroth-order": ORANGE,
+    "inverse-variance": RED,
+}
+
+
+def draw(folder: Path) -> None:
+    """Draw estimators.png and .pdf from the table in `folder`, into `folder`.
+
+    Raises:
+        ValueError: the data are missing.
+    """
+    origin = provenance.load(folder)
+    data = pd.read_csv(folder / "data.csv")
+    tasks = list(data["task"].unique())
+    figure, grid = plt.subplots(2, len(tasks), figsize=(12, 7.4), layout="constrained")
+    for (upper, lower), task in zip(grid.T, tasks, strict=True):
+        for name, rows in data[data["task"] == task].groupby("estimator", sort=False):
+            color, last = _COLORS[str(name)], rows.iloc[-1]
+            label = f"{name} (H = {last['horizon']})"
+            upper.plot(rows["samples"], rows["rms_error"], "o-", color=color, ms=3, label=label)
+            upper.axhline(last["bias_exact"], color=color, lw=0.7, ls=":")
+            lower.plot(last["spread"], last["bias_exact"], "o", color=color, ms=7, label=label)
+            lower.plot(last["spread_exact"], last["bias_exact"], "kx", ms=5)
+        noisiest = data[data["task"] == task].groupby("estimator")["rms_error"].first().max()
+        first, last_n = data["samples"].min(), data["samples"].max()
+        line = [2 * noisiest, 2 * noisiest * (first / last_n) ** 0.5]
+        upper.plot([first, last_n], line, color=GREY, ls="--", lw=1, label=r"slope $N^{-1/2}$")
+        for axes in (upper, lower):
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            axes.set_title(task, fontsize=9)
+        upper.set_xlabel("samples N")
+        lower.set_xlabel("standard deviation per sample / |gradient|  (x: closed form)")
+        upper.legend(fontsize=6.5)
+    grid[0, 0].set_ylabel("RMS error / |gradient|  (dotted: exact bias)")
+    grid[1, 0].set_ylabel("exact bias / |gradient|")
+    settings = origin["configuration"]
+    note = f"profile {settings['profile']} · {settings['replicates']} replicates (seeds 0-"
+    note += f"{settings['replicates'] - 1}) · policy noise and process noise as in the task"
+    figure.supxlabel(provenance.caption(origin, note), fontsize=8)
+    save(figure, folder / "estimators")

@@ -1,0 +1,263 @@
+"""What Figure 3 runs: fit models and critics on double-integrator data, estimate gradients.
+
+A unit is one regime and one block of seeds; its (seed, gain) pairs are one stacked program. The
+expected gradient of every combination of dynamics and critic is the exact one of the true pair
+plus a Monte-Carlo difference under common random numbers, which has little variance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+import analytic
+from analytic import bounds
+from analytic.lqg import Array
+from maac_bench.critics import QuadraticCritic
+from maac_bench.estimators import Settings, make_estimator
+from maac_bench.estimators.base import per_sample_policy
+from maac_bench.fitting import CriticConfig, ModelConfig, fit_critics, fit_model
+from maac_bench.names import lookup
+from maac_bench.policies import LinearGaussian
+from maac_bench.rollout import draw_rollout_noise, rollout, transitions
+from maac_bench.streams import Streams
+from maac_bench.tasks import Task, make_task
+from maac_bench.types import Dynamics, Problem, Transition
+from reports.figure3.constants import measure_constants
+from reports.units import Experiment
+
+TASK = "maac_bench/DoubleIntegrator-v0"
+# The ascent starts at a weak but stable gain; gains are where this share of the initial gap to
+# the optimal return is left.
+START_GAIN = ((0.1, 0.2),)
+GAPS = {"poor": 1.0, "middling": 0.2, "near-optimal": 0.02}
+
+
+@dataclass(frozen=True)
+class Regime:
+    """How much data the model and the critics see, and with which nets they are fitted."""
+
+    transitions: int
+    layer_norm: bool = False
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The size of the experiment."""
+
+    seeds: int
+    horizons: tuple[int, ...]
+    model: ModelConfig
+    critic: CriticConfig
+    samples: int = 128
+    """rollouts per expected gradient"""
+    seeds_per_unit: int = 5
+    episode: int = 50
+    """steps per data-collection episode"""
+    exploration_std: float = 0.5
+    """action noise while collecting data"""
+    bound_horizon: int = 32
+    """largest H for which Lemma 4.1 is evaluated; far beyond, it only grows"""
+    regimes: dict[str, Regime] = field(
+        default_factory=lambda: {
+            "few": Regime(200),
+            "many": Regime(4000),
+            "few-layernorm": Regime(200, layer_norm=True),
+        }
+    )
+
+
+PROFILES = {
+    "quick": Profile(
+        seeds=10,
+        horizons=(0, 1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256),
+        model=ModelConfig(members=5, hidden=(32, 32)),
+        critic=CriticConfig(
+            hidden=(32, 32), learning_rate=1e-3, steps=1500, batch_size=128, target_rate=0.02
+        ),
+    ),
+    "paper": Profile(
+        seeds=20,
+        horizons=(0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320),
+        model=ModelConfig(members=8, hidden=(64, 64)),
+        critic=CriticConfig(
+            hidden=(64, 64), learning_rate=1e-3, steps=5000, batch_size=256, target_rate=0.01
+        ),
+        samples=256,
+    ),
+}
+
+
+class Stack(NamedTuple):
+    """The (seed, gain) pairs of one unit, flattened into one stack axis."""
+
+    seeds: tuple[int, ...]
+    gain_names: tuple[str, ...]
+    gains: Array  # [stack, m, n]
+
+    def streams(self, purpose: str) -> Streams:
+        """A stream per pair; a seed's gains have their own."""
+        names = list(GAPS)
+        pairs = zip(self.seeds, self.gain_names, strict=True)
+        return Streams([(seed, names.index(gain)) for seed, gain in pairs], purpose)
+
+
+def experiment(profile_name: str) -> Experiment:
+    """The units of a profile; ValueError naming the valid profiles."""
+    profile = lookup("profile", profile_name, PROFILES)
+    units = {}
+    for name in profile.regimes:
+        for first in range(0, profile.seeds, profile.seeds_per_unit):
+            seeds = tuple(range(first, min(first + profile.seeds_per_unit, profile.seeds)))
+            unit = partial(run_unit, profile, name, seeds)
+            units[f"{name}-seeds-{seeds[0]}-{seeds[-1]}"] = unit
+    return Experiment("figure3", units, {"profile": profile_name, "task": TASK, **asdict(profile)})
+
+
+def gains_along_ascent(lqg: analytic.LQG, step: float = 0.005) -> dict[str, Array]:
+    """Gains on the path of normalised exact gradient ascent, by name in `GAPS`."""
+    best = analytic.evaluate(lqg, analytic.optimal_gain(lqg)).J
+    K = np.array(START_GAIN)
+    initial_gap = best - analytic.evaluate(lqg, K).J
+    gains = {}
+    for name, gap in GAPS.items():
+        while best - analytic.evaluate(lqg, K).J > gap * initial_gap:
+            gradient = analytic.policy_gradient(lqg, K)
+            K = K + step * gradient / np.linalg.norm(gradient)
+        gains[name] = K.copy()
+    return gains
+
+
+def run_unit(profile: Profile, regime_name: str, seeds: tuple[int, ...]) -> pd.DataFrame:
+    """Fit and measure one regime for a block of seeds.
+
+    Returns:
+        One row per (seed, gain, horizon, dynamics, critic): the expected gradient's entries
+        `gradient_i`, their Monte-Carlo standard errors `error_i`, the per-sample standard
+        deviations `spread_i`, and Lemma 4.1's bounds for the learned pair (empty beyond
+        `bound_horizon`).
+    """
+    task = make_task(TASK)
+    assert task.lqg is not None
+    gains = gains_along_ascent(task.lqg)
+    pairs = list(product(seeds, gains))
+    stack = Stack(
+        tuple(seed for seed, _ in pairs),
+        tuple(gain for _, gain in pairs),
+        np.array([gains[gain] for _, gain in pairs]),
+    )
+    regime = profile.regimes[regime_name]
+    action_std = float(np.sqrt(task.lqg.action_cov[0, 0]))
+    policy = LinearGaussian(
+        torch.tensor(stack.gains, dtype=torch.float32), torch.tensor([[action_std]])
+    )
+    data = collect(task, policy, stack, regime.transitions, profile)
+    nets = {"layer_norm": regime.layer_norm}
+    model_config = ModelConfig(**{**asdict(profile.model), **nets})
+    critic_config = CriticConfig(**{**asdict(profile.critic), **nets})
+    model, _ = fit_model(data, model_config, stack.streams)
+    critics = fit_critics(data, policy, task.discount, critic_config, stack.streams)
+    learned = Problem(model, task.reward, task.terminated, critics, task.discount)
+    table = measure_gradients(task, learned, policy, stack, profile)
+    limits = measure_bounds(task, learned, policy, stack, profile)
+    table = table.merge(limits, "left", on=["seed", "gain", "horizon"], validate="many_to_one")
+    table.insert(0, "regime", regime_name)
+    return table
+
+
+def collect(
+    task: Task, policy: LinearGaussian, stack: Stack, count: int, profile: Profile
+) -> Transition:
+    """`count` transitions per pair: episodes from p0 under the policy plus exploration noise."""
+    episodes = count // profile.episode
+    explorer = LinearGaussian(policy.gain, profile.exploration_std * torch.eye(task.action_size))
+    problem = Problem(
+        task.dynamics, task.reward, task.terminated, exact_critics(task, stack), task.discount
+    )
+    start = task.start(stack.streams("data-start"), episodes)
+    noise = draw_rollout_noise(
+        stack.streams("data-noise"),
+        task.dynamics,
+        profile.episode,
+        (episodes,),
+        task.state_size,
+        task.action_size,
+    )
+    return transitions(problem, rollout(problem, explorer, start, noise))
+
+
+def exact_critics(task: Task, stack: Stack) -> QuadraticCritic:
+    """Each pair's own exact Q-function."""
+    assert task.lqg is not None
+    exact = [analytic.evaluate(task.lqg, K) for K in stack.gains]
+    return QuadraticCritic(
+        torch.tensor(np.array([e.G for e in exact]), dtype=torch.float32),
+        torch.tensor([e.d for e in exact], dtype=torch.float32),
+    )
+
+
+def measure_gradients(
+    task: Task, learned: Problem, policy: LinearGaussian, stack: Stack, profile: Profile
+) -> pd.DataFrame:
+    """Expected pathwise gradients for every horizon and every combination of learned parts."""
+    assert task.lqg is not None
+    dynamics: dict[str, Dynamics] = {"true": task.dynamics, "learned": learned.dynamics}
+    critics = {"exact": exact_critics(task, stack), "learned": learned.critic}
+    start = task.start(stack.streams("gradient-start"), profile.samples)
+    copies = per_sample_policy(policy, profile.samples)
+    noise_streams = stack.streams("gradient-noise")
+    tables = []
+    for horizon in profile.horizons:
+        estimator = make_estimator("pathwise", Settings(horizon=horizon))
+        noise = estimator.draw(noise_streams, learned, policy, start)
+        samples = {
+            (model, critic): estimator.gradient(
+                learned._replace(dynamics=dynamics[model], critic=critics[critic]),
+                copies,
+                start,
+                noise,
+            )[0]
+            .double()
+            .numpy()
+            for model, critic in product(dynamics, critics)
+        }
+        exact = np.array([analytic.maac_gradient(task.lqg, K, horizon) for K in stack.gains])
+        for (model, critic), values in samples.items():
+            # Common random numbers: only the difference from the exactly known pair is sampled.
+            difference = values - samples["true", "exact"]
+            frame = pd.DataFrame({"seed": stack.seeds, "gain": stack.gain_names})
+            frame["horizon"], frame["dynamics"], frame["critic"] = horizon, model, critic
+            columns = {
+                "gradient": exact + difference.mean(axis=1),
+                "error": difference.std(axis=1) / np.sqrt(profile.samples),
+                "spread": values.std(axis=1),
+            }
+            for name, entries in columns.items():
+                for index, column in enumerate(entries.reshape(len(stack.seeds), -1).T):
+                    frame[f"{name}_{index}"] = column
+            tables.append(frame)
+    return pd.concat(tables, ignore_index=True)
+
+
+def measure_bounds(
+    task: Task, learned: Problem, policy: LinearGaussian, stack: Stack, profile: Profile
+) -> pd.DataFrame:
+    """Lemma 4.1, printed and corrected, with constants measured on the learned pair."""
+    true = learned._replace(dynamics=task.dynamics, critic=exact_critics(task, stack))
+    horizons = [H for H in profile.horizons if profile.bound_horizon >= H]
+    measured = measure_constants(task, true, learned, policy, stack.streams, horizons)
+    rows = []
+    for horizon, constants in measured.items():
+        for seed, gain, values in zip(stack.seeds, stack.gain_names, constants, strict=True):
+            limits = {
+                f"bound_{form}": bounds.lemma_4_1(values, horizon, task.discount, form)
+                for form in ("printed", "corrected")
+            }
+            rows.append({"seed": seed, "gain": gain, "horizon": horizon, **limits})
+    return pd.DataFrame(rows)

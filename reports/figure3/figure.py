@@ -1,0 +1,167 @@
+"""How Figure 3 is drawn: committed tables in, two figures out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports import provenance
+from reports.statistics import mean_band
+from reports.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, draw_band, save
+
+# One case in which the learned model's error first falls and then rises, one in which it does not.
+CASES = (("few", "poor"), ("few", "near-optimal"))
+_TITLES = {
+    "few": "few data",
+    "many": "many data",
+    "few-layernorm": "few data, LayerNorm",
+}
+_PARTS = {
+    "truncation": BLACK,
+    "model": BLUE,
+    "critic": ORANGE,
+    "interaction": GREEN,
+    "sampling": GREY,
+    "total": RED,
+}
+
+
+def draw(folder: Path) -> None:
+    """Draw figure3 and regimes from the tables in `folder`, into `folder`.
+
+    Raises:
+        ValueError: the data are missing or not finite.
+    """
+    origin = provenance.load(folder)
+    names = ("data", "decomposition", "bounds", "horizons")
+    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in names}
+    save(_main_figure(tables, origin), folder / "figure3")
+    save(_regimes_figure(tables, origin), folder / "regimes")
+
+
+def _main_figure(tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any]) -> Figure:
+    figure, grid = plt.subplots(len(CASES), 4, figsize=(15, 6.8), layout="constrained")
+    for row, (regime, gain) in zip(grid, CASES, strict=True):
+        selected = {
+            name: table[(table["regime"] == regime) & (table["gain"] == gain)]
+            for name, table in tables.items()
+        }
+        _draw_return(row[0], selected["data"])
+        _draw_objective(row[1], selected["data"], selected["bounds"])
+        _draw_decomposition(row[2], selected["decomposition"])
+        _draw_direction(row[3], selected["data"])
+        row[0].set_ylabel(f"{_TITLES[regime]}, {gain} gain\nL1 error of the gradient")
+        for axes in row:
+            _horizon_axis(axes)
+    titles = (
+        "1. against the gradient of the return",
+        "2. against the exact H-step objective",
+        "3. where the error comes from",
+        "4. direction and size (learned pair)",
+    )
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, fontsize=10)
+    figure.supxlabel(provenance.caption(origin, _note(tables["data"], origin)), fontsize=8)
+    return figure
+
+
+def _note(data: pd.DataFrame, origin: Mapping[str, Any]) -> str:
+    settings = origin["configuration"]
+    return (
+        f"{settings['task']}, infinite horizon · profile {settings['profile']} · "
+        f"seeds 0-{data['seed'].max()} (n = {data['seed'].nunique()}), "
+        "mean and 95 % bootstrap band"
+    )
+
+
+def _curve(
+    axes: Axes,
+    data: pd.DataFrame,
+    dynamics: str,
+    reference: str,
+    color: str,
+    label: str,
+    value: str = "l1_error",
+) -> None:
+    rows = data[
+        (data["dynamics"] == dynamics)
+        & (data["critic"] == "learned")
+        & (data["reference"] == reference)
+    ]
+    draw_band(axes, mean_band(rows, "horizon", value), "horizon", color, label)
+
+
+def _draw_return(axes: Axes, data: pd.DataFrame) -> None:
+    _curve(axes, data, "true", "return", BLACK, "true dynamics, learned critic")
+    _curve(axes, data, "learned", "return", BLUE, "learned dynamics, learned critic")
+    axes.set_yscale("log")
+    axes.legend()
+
+
+def _draw_objective(axes: Axes, data: pd.DataFrame, limits: pd.DataFrame) -> None:
+    _curve(axes, data, "true", "objective", BLACK, "true dynamics, learned critic")
+    _curve(axes, data, "learned", "objective", BLUE, "learned dynamics, learned critic")
+    highest = axes.get_ylim()[1]
+    for form, color, style in (("corrected", RED, "--"), ("printed", PURPLE, ":")):
+        band = mean_band(limits, "horizon", form)
+        axes.plot(band["horizon"], band["mean"], style, color=color, label=f"Lemma 4.1, {form}")
+    axes.set_yscale("log")
+    axes.set_ylim(top=highest * 300)  # the bounds leave the panel: they grow exponentially
+    axes.legend()
+
+
+def _draw_decomposition(axes: Axes, parts: pd.DataFrame) -> None:
+    for part, color in _PARTS.items():
+        band = mean_band(parts[parts["part"] == part], "horizon", "l1_error")
+        band = band[band["mean"] > 0]  # H = 0 has no model error; a log axis has no zero
+        label = "sampling (batch of 256)" if part == "sampling" else part
+        draw_band(axes, band, "horizon", color, label)
+    axes.set_yscale("log")
+    axes.legend(ncols=2)
+
+
+def _draw_direction(axes: Axes, data: pd.DataFrame) -> None:
+    _curve(axes, data, "learned", "return", BLUE, "cosine to the return's", "cosine")
+    _curve(axes, data, "learned", "return", ORANGE, "norm / the return's", "norm_ratio")
+    _curve(axes, data, "learned", "objective", SKY, "cosine to the objective's", "cosine")
+    axes.axhline(1.0, color=GREY, lw=0.8)
+    axes.legend()
+
+
+def _regimes_figure(tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any]) -> Figure:
+    data, best = tables["data"], tables["horizons"]
+    regimes, gains = list(data["regime"].unique()), list(data["gain"].unique())
+    figure, grid = plt.subplots(
+        len(regimes), len(gains), figsize=(11, 8.5), layout="constrained", sharex=True
+    )
+    for row, regime in zip(grid, regimes, strict=True):
+        for axes, gain in zip(row, gains, strict=True):
+            selected = data[(data["regime"] == regime) & (data["gain"] == gain)]
+            _draw_return(axes, selected)
+            axes.get_legend().remove()
+            _horizon_axis(axes)
+            choice = best[(best["regime"] == regime) & (best["gain"] == gain)].iloc[0]
+            axes.axvline(choice["h_return"], color=BLUE, lw=0.8, ls="--")
+            axes.axvline(choice["h_bound_corrected"], color=RED, lw=0.8, ls=":")
+            axes.set_title(
+                f"{_TITLES[regime]}, {gain}: best H = {choice['h_return']}, "
+                f"bound's H = {choice['h_bound_corrected']}",
+                fontsize=8,
+            )
+        row[0].set_ylabel("L1 error")
+    grid[0, 0].legend(*grid[0, 0].get_legend_handles_labels())
+    figure.supxlabel(provenance.caption(origin, _note(data, origin)), fontsize=8)
+    return figure
+
+
+def _horizon_axis(axes: Axes) -> None:
+    axes.set_xscale("symlog", base=2, linthresh=1)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlim(left=0)
+    axes.set_xlabel("horizon H")

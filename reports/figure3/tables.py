@@ -1,0 +1,165 @@
+"""From estimated gradients to errors: pure functions of the experiment's table."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+import analytic
+from analytic.lqg import Array
+from maac_bench.tasks import make_task
+from reports.figure3.experiment import TASK, gains_along_ascent
+
+BATCH = 256
+"""Samples per actor update; the size for which the sampling error is reported."""
+
+PARTS = ("truncation", "model", "critic", "interaction", "sampling", "total")
+_KEYS = ["regime", "gain", "seed", "horizon"]
+
+
+@cache
+def exact_gradient(gain: str, horizon: int | None) -> Array:
+    """Gradient of the return (horizon None) or of the exact H-step objective, flattened."""
+    lqg = make_task(TASK).lqg
+    assert lqg is not None
+    K = gains_along_ascent(lqg)[gain]
+    if horizon is None:
+        return analytic.policy_gradient(lqg, K).ravel()
+    return analytic.maac_gradient(lqg, K, horizon).ravel()
+
+
+def error_table(raw: pd.DataFrame) -> pd.DataFrame:
+    """Every estimated gradient against both references (reports/figure3/data.csv).
+
+    Columns: regime, gain, seed, horizon, dynamics, critic, reference, l1_error, l2_relative,
+    cosine, norm_ratio, rescaled_error (relative L2 error after the best positive or negative
+    scalar), l1_standard_error (Monte-Carlo, of the expected gradient).
+
+    Raises:
+        FloatingPointError: a gradient is not finite.
+    """
+    gradients, errors = _entries(raw, "gradient"), _entries(raw, "error")
+    finite = np.isfinite(gradients).all(axis=1)
+    if not finite.all():
+        where = raw[[*_KEYS, "dynamics", "critic"]].iloc[int(np.argmin(finite))].to_dict()
+        raise FloatingPointError(f"the estimated gradient is not finite at {where}")
+    tables = []
+    for reference in ("return", "objective"):
+        truth = np.array(
+            [
+                exact_gradient(gain, None if reference == "return" else horizon)
+                for gain, horizon in zip(raw["gain"], raw["horizon"], strict=True)
+            ]
+        )
+        table = raw[[*_KEYS, "dynamics", "critic"]].copy()
+        table["reference"] = reference
+        size, true_size = np.linalg.norm(gradients, axis=1), np.linalg.norm(truth, axis=1)
+        cosine = np.sum(gradients * truth, axis=1) / (size * true_size)
+        table["l1_error"] = np.abs(gradients - truth).sum(axis=1)
+        table["l2_relative"] = np.linalg.norm(gradients - truth, axis=1) / true_size
+        table["cosine"] = cosine
+        table["norm_ratio"] = size / true_size
+        # min_c ||c g - g*|| / ||g*|| is the sine of the angle between them.
+        table["rescaled_error"] = np.sqrt(np.clip(1.0 - cosine**2, 0.0, None))
+        table["l1_standard_error"] = errors.sum(axis=1)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def decomposition_table(raw: pd.DataFrame) -> pd.DataFrame:
+    """The learned pair's error against the return, part by part.
+
+    truncation + model + critic + interaction = total, as vectors; `sampling` is the expected
+    L1 size of a batch's Monte-Carlo error around its own mean. Columns: regime, gain, seed,
+    horizon, part, l1_error, l2_relative.
+    """
+    indexed = raw.set_index([*_KEYS, "dynamics", "critic"]).sort_index()
+    gradients = pd.DataFrame(_entries(indexed, "gradient"), index=indexed.index)
+
+    def pair(dynamics: str, critic: str) -> pd.DataFrame:
+        selected = gradients.xs((dynamics, critic), level=("dynamics", "critic"))
+        assert isinstance(selected, pd.DataFrame)
+        return selected
+
+    exact, both = pair("true", "exact"), pair("learned", "learned")
+    model, critic = pair("learned", "exact") - exact, pair("true", "learned") - exact
+    keys = exact.index.to_frame(index=False)
+    truth = np.array([exact_gradient(gain, None) for gain in keys["gain"]])
+    vectors = {
+        "truncation": exact.to_numpy() - truth,
+        "model": model.to_numpy(),
+        "critic": critic.to_numpy(),
+        "interaction": (both - exact - model - critic).to_numpy(),
+        "total": both.to_numpy() - truth,
+    }
+    spread = indexed.xs(("learned", "learned"), level=("dynamics", "critic"))
+    assert isinstance(spread, pd.DataFrame)
+    # For a normal error with standard deviation sd, the mean absolute value is sd sqrt(2 / pi).
+    sampling = _entries(spread, "spread") / np.sqrt(BATCH)
+    true_size = np.linalg.norm(truth, axis=1)
+    tables = []
+    for part in PARTS:
+        table = keys.copy()
+        table["part"] = part
+        if part == "sampling":
+            table["l1_error"] = np.sqrt(2.0 / np.pi) * sampling.sum(axis=1)
+            table["l2_relative"] = np.linalg.norm(sampling, axis=1) / true_size
+        else:
+            table["l1_error"] = np.abs(vectors[part]).sum(axis=1)
+            table["l2_relative"] = np.linalg.norm(vectors[part], axis=1) / true_size
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def bound_table(raw: pd.DataFrame) -> pd.DataFrame:
+    """Lemma 4.1 for the learned pair, as a bound on the L1 error against the objective.
+
+    The lemma bounds the L2 norm; over p entries the L1 norm is at most sqrt(p) times that.
+    Columns: regime, gain, seed, horizon, printed, corrected.
+    """
+    entries = _entries(raw, "gradient").shape[1]
+    rows = raw[(raw["dynamics"] == "learned") & (raw["critic"] == "learned")]
+    rows = rows.dropna(subset=["bound_printed", "bound_corrected"])
+    table = rows[_KEYS].copy()
+    for form in ("printed", "corrected"):
+        table[form] = np.sqrt(entries) * rows[f"bound_{form}"]
+    return table.reset_index(drop=True)
+
+
+def horizon_table(errors: pd.DataFrame, limits: pd.DataFrame) -> pd.DataFrame:
+    """Which H is best, per regime and gain: on the mean curves over seeds.
+
+    Columns: regime, gain, h_return and h_objective (smallest L1 error of the learned pair against
+    each reference), h_bound_printed and h_bound_corrected (smallest bound), l1_at_0, l1_at_best and
+    l1_at_longest (against the return), h_longest.
+    """
+    learned = errors[(errors["dynamics"] == "learned") & (errors["critic"] == "learned")]
+    rows = []
+    for (regime, gain), group in learned.groupby(["regime", "gain"], sort=False):
+        curves = group.groupby(["reference", "horizon"])["l1_error"].mean()
+        to_return, to_objective = curves["return"], curves["objective"]
+        chosen = limits[(limits["regime"] == regime) & (limits["gain"] == gain)]
+        bound = chosen.groupby("horizon")[["printed", "corrected"]].mean()
+        longest = to_return.index.max()
+        rows.append(
+            {
+                "regime": regime,
+                "gain": gain,
+                "h_return": to_return.idxmin(),
+                "h_objective": to_objective.idxmin(),
+                "h_bound_printed": bound["printed"].idxmin(),
+                "h_bound_corrected": bound["corrected"].idxmin(),
+                "l1_at_0": to_return.loc[0],
+                "l1_at_best": to_return.min(),
+                "l1_at_longest": to_return.loc[longest],
+                "h_longest": longest,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _entries(table: pd.DataFrame, name: str) -> Array:
+    columns = sorted(c for c in table.columns if c.startswith(f"{name}_"))
+    return table[columns].to_numpy(dtype=np.float64)

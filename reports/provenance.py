@@ -1,0 +1,84 @@
+"""Where a report's data come from: commit, versions, seeds and configuration, beside the data."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reports.units import ROOT, write_csv
+
+_PACKAGES = ("matplotlib", "numpy", "pandas", "scipy", "torch")
+
+
+def commit() -> str:
+    """The commit of the code that runs, marked if tracked source files differ from it."""
+    try:
+        head = _git("rev-parse", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=all", "--", "*.py")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown (not a git checkout)"
+    return f"{head} (with uncommitted changes)" if changed else head
+
+
+def _git(*arguments: str) -> str:
+    result = subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return result.stdout.strip()
+
+
+def record(command: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Provenance of data produced now."""
+    return {
+        "command": command,
+        "commit": commit(),
+        "configuration": dict(configuration),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "machine": {"system": platform.system(), "architecture": platform.machine()},
+    }
+
+
+def publish(
+    tables: Mapping[str, pd.DataFrame],
+    folder: Path,
+    command: str,
+    configuration: Mapping[str, Any],
+) -> bool:
+    """Write tables and provenance into a report's folder; True if they changed what is there.
+
+    Data that repeat the published ones byte for byte leave the provenance alone: it then still
+    names the commit that first produced them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    changed = not (folder / "provenance.json").exists()
+    for name, table in tables.items():
+        path = folder / name
+        before = path.read_bytes() if path.exists() else None
+        write_csv(table, path)
+        changed |= path.read_bytes() != before
+    if changed:
+        text = json.dumps(record(command, configuration), indent=2, default=str)
+        (folder / "provenance.json").write_text(text + "\n")
+    return changed
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """A report's provenance; ValueError with the remedy if it is missing."""
+    path = folder / "provenance.json"
+    if not path.exists():
+        raise ValueError(f"{folder} has no data yet: run the report before drawing it")
+    result: dict[str, Any] = json.loads(path.read_text())
+    return result
+
+
+def caption(provenance: Mapping[str, Any], note: str) -> str:
+    """The line under a figure: what `note` says, and the commit of the data."""
+    return f"{note} · data from commit {str(provenance['commit'])[:10]}"

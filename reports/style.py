@@ -1,0 +1,56 @@
+"""How figures look and how they are saved: the same bytes from the same data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette: distinguishable with any colour vision.
+BLUE, ORANGE, GREEN, PURPLE, RED, SKY, BLACK, GREY = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#D55E00",
+    "#56B4E9",
+    "#000000",
+    "#8A8A8A",
+)
+
+
+def use_style() -> None:
+    """Set the house style; no display is needed."""
+    mpl.use("Agg")
+    plt.rcdefaults()
+    mpl.rcParams.update(
+        {
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "legend.frameon": False,
+            "legend.fontsize": 8,
+            "figure.dpi": 150,
+            "pdf.fonttype": 42,
+        }
+    )
+
+
+def draw_band(axes: Axes, band: pd.DataFrame, by: str, color: str, label: str) -> None:
+    """A mean with its interval, from `statistics.mean_band`."""
+    axes.plot(band[by], band["mean"], color=color, label=label, marker="o", ms=2.5, lw=1.4)
+    axes.fill_between(band[by], band["low"], band["high"], color=color, alpha=0.18, lw=0)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write `path`.png and `path`.pdf without timestamps, and close the figure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
+    figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
+    plt.close(figure)
