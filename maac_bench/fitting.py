@@ -220,8 +220,9 @@ def fit_critics(
     """
     require_finite(data)
     inputs = torch.cat([data.state, data.action], dim=-1)
-    # One unit of output is the spread of a reward: values then start within a few units.
-    scale = data.reward.std(dim=-1, correction=0).clamp(min=1e-8)
+    # One unit of the nets' output is a typical reward, so that any task starts within a few units.
+    scale = data.reward.square().mean(dim=-1).sqrt()
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     critics = init_critics(
         streams("critic-init"),
         fit_normalizer(inputs),

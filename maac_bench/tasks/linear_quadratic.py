@@ -31,10 +31,10 @@ class LinearGaussianDynamics(NamedTuple):
         return state @ self.A.mT + action @ self.B.mT + noise.normal @ self.noise_factor.mT
 
 
-def linear_quadratic_task(name: str, lqg: LQG, dtype: torch.dtype = torch.float32) -> Task:
-    """An LQG as a task, with Gaussian start states of second moment M0."""
-    Q, R = _tensor(lqg.Q, dtype), _tensor(lqg.R, dtype)
-    start_factor = _tensor(matrix_root(lqg.M0), dtype)
+def linear_quadratic_task(name: str, lqg: LQG) -> Task:
+    """An LQG as a task in torch's default precision, with start states N(0, M0)."""
+    Q, R = _tensor(lqg.Q), _tensor(lqg.R)
+    start_factor = _tensor(matrix_root(lqg.M0))
 
     def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         return -((state @ Q) * state).sum(dim=-1) - ((action @ R) * action).sum(dim=-1)
@@ -43,11 +43,9 @@ def linear_quadratic_task(name: str, lqg: LQG, dtype: torch.dtype = torch.float3
         return torch.zeros_like(state[..., 0])
 
     def start(streams: Streams, count: int) -> Tensor:
-        return streams.normal(count, lqg.n).to(dtype) @ start_factor.mT
+        return streams.normal(count, lqg.n) @ start_factor.mT
 
-    dynamics = LinearGaussianDynamics(
-        _tensor(lqg.A, dtype), _tensor(lqg.B, dtype), _tensor(matrix_root(lqg.W), dtype)
-    )
+    dynamics = LinearGaussianDynamics(_tensor(lqg.A), _tensor(lqg.B), _tensor(matrix_root(lqg.W)))
     return Task(name, lqg.n, lqg.m, lqg.gamma, reward, terminated, start, dynamics, lqg)
 
 
@@ -58,5 +56,5 @@ def matrix_root(covariance: np.ndarray) -> np.ndarray:
     return root
 
 
-def _tensor(matrix: np.ndarray, dtype: torch.dtype) -> Tensor:
-    return torch.tensor(matrix, dtype=dtype)
+def _tensor(matrix: np.ndarray) -> Tensor:
+    return torch.tensor(matrix, dtype=torch.get_default_dtype())

@@ -35,10 +35,9 @@ def draw(folder: Path) -> None:
     for (upper, lower), task in zip(grid.T, tasks, strict=True):
         for name, rows in data[data["task"] == task].groupby("estimator", sort=False):
             color, last = _COLORS[str(name)], rows.iloc[-1]
-            label = f"{name} (H = {last['horizon']})"
-            upper.plot(rows["samples"], rows["rms_error"], "o-", color=color, ms=3, label=label)
+            upper.plot(rows["samples"], rows["rms_error"], "o-", color=color, ms=3, label=name)
             upper.axhline(last["bias_exact"], color=color, lw=0.7, ls=":")
-            lower.plot(last["spread"], last["bias_exact"], "o", color=color, ms=7, label=label)
+            lower.plot(last["spread"], last["bias_exact"], "o", color=color, ms=7)
             lower.plot(last["spread_exact"], last["bias_exact"], "kx", ms=5)
         noisiest = data[data["task"] == task].groupby("estimator")["rms_error"].first().max()
         first, last_n = data["samples"].min(), data["samples"].max()
@@ -49,12 +48,15 @@ def draw(folder: Path) -> None:
             axes.set_yscale("log")
             axes.set_title(task, fontsize=9)
         upper.set_xlabel("samples N")
-        lower.set_xlabel("standard deviation per sample / |gradient|  (x: closed form)")
-        upper.legend(fontsize=6.5)
+        lower.set_xlabel("std per sample / |gradient|  (x: closed form)")
     grid[0, 0].set_ylabel("RMS error / |gradient|  (dotted: exact bias)")
     grid[1, 0].set_ylabel("exact bias / |gradient|")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=9)
     settings = origin["configuration"]
     note = f"profile {settings['profile']} · {settings['replicates']} replicates (seeds 0-"
-    note += f"{settings['replicates'] - 1}) · policy noise and process noise as in the task"
+    note += (
+        f"{settings['replicates'] - 1}) · H = {settings['horizon']} with a stale critic, "
+        "dpg H = 0, bptt/score/score-baseline the full horizon"
+    )
     figure.supxlabel(provenance.caption(origin, note), fontsize=8)
     save(figure, folder / "estimators")

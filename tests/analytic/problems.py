@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from analytic import LQG, Constants, LinearModel, QuadraticCritic, evaluate, random_lqg
 
@@ -119,6 +120,15 @@ def exact_critic(lqg, K):
         c = d + np.trace(lqg.action_cov @ G[lqg.n :, lqg.n :])
         G, d = cost + lqg.gamma * dynamics.T @ P @ dynamics, lqg.gamma * (np.trace(P @ lqg.W) + c)
     return QuadraticCritic(G, d)
+
+
+def largest_total_variation(change, action_cov, s_max):
+    """Exact `max ||s|| <= s_max` of the distance between N(-K s, cov) and N(-(K + change) s, cov).
+
+    Equal covariances: `2 Phi(delta / 2) - 1` with delta the distance of the means in units of cov.
+    """
+    delta = s_max * np.linalg.norm(np.linalg.solve(np.linalg.cholesky(action_cov), change), 2)
+    return 2.0 * norm.cdf(delta / 2.0) - 1.0
 
 
 # The same examples on every run: a failure is reproducible, and a pass is not luck of the day.

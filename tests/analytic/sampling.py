@@ -1,4 +1,4 @@
-"""Sampled rollouts and gradients: the oracle's brute-force check, in plain NumPy."""
+"""Rollouts and gradients one trajectory at a time: the oracle's brute-force check, in NumPy."""
 
 from typing import NamedTuple
 
@@ -9,20 +9,54 @@ from tests.analytic.problems import step_cost
 
 
 class Draws(NamedTuple):
-    """Standard normals: start [N, n], action [H+1, N, m], process [H, N, n]."""
+    """Standard normals of N trajectories, and the weight of each, [N], summing to one.
+
+    start [N, n], action [H + 1, N, m], process [H, N, n], and `terminal`, more actions at the last
+    state, [count - 1, N, m].
+    """
 
     start: np.ndarray
     action: np.ndarray
     process: np.ndarray
+    terminal: np.ndarray
+    weight: np.ndarray
+
+    def mean(self, samples):
+        return np.tensordot(self.weight, samples, axes=1)
 
 
-def draw(lqg, horizon, count, seed):
-    rng = np.random.default_rng(seed)
+def _arrange(lqg, horizon, terminal_samples, normals, weight):
+    """Hand out the columns of `normals`, [N, D]."""
+    columns = iter(normals.T)
+
+    def take(*shape):
+        flat = np.array([next(columns) for _ in range(int(np.prod(shape)))])
+        return np.moveaxis(flat.reshape(*shape, len(normals)), -1, -2)
+
+    n, m = lqg.n, lqg.m
     return Draws(
-        rng.standard_normal((count, lqg.n)),
-        rng.standard_normal((horizon + 1, count, lqg.m)),
-        rng.standard_normal((horizon, count, lqg.n)),
+        take(n), take(horizon + 1, m), take(horizon, n), take(terminal_samples - 1, m), weight
     )
+
+
+def _dimension(lqg, horizon, terminal_samples):
+    return lqg.n + (horizon + terminal_samples) * lqg.m + horizon * lqg.n
+
+
+def draw(lqg, horizon, count, seed, terminal_samples=1):
+    """Independent random draws, equally weighted."""
+    size = (count, _dimension(lqg, horizon, terminal_samples))
+    normals = np.random.default_rng(seed).standard_normal(size)
+    return _arrange(lqg, horizon, terminal_samples, normals, np.full(count, 1.0 / count))
+
+
+def quadrature(lqg, horizon, nodes, terminal_samples=1):
+    """All combinations of Gauss-Hermite nodes: means up to degree 2 nodes - 1 are exact."""
+    dimension = _dimension(lqg, horizon, terminal_samples)
+    points, weights = np.polynomial.hermite_e.hermegauss(nodes)
+    grid = np.indices((nodes,) * dimension).reshape(dimension, -1).T
+    weight = (weights / weights.sum())[grid].prod(axis=1)
+    return _arrange(lqg, horizon, terminal_samples, points[grid], weight)
 
 
 class Rollout(NamedTuple):
@@ -64,33 +98,32 @@ def sensitivities(lqg, K, rollout, model=None):
     return np.array(result)
 
 
-def pathwise_samples(lqg, K, horizon, model, critic, *, seed, terminal_samples=1, count=200_000):
+def pathwise_samples(lqg, K, draws, model, critic):
     """One pathwise gradient per trajectory, by the chain rule, [N, m, n]."""
-    rollout = simulate(lqg, K, draw(lqg, horizon, count, seed), model)
-    slopes = -2.0 * rollout.inputs @ step_cost(lqg)
+    rollout, horizon = simulate(lqg, K, draws, model), len(draws.process)
     jacobian = sensitivities(lqg, K, rollout, model)
-    total = np.zeros((count, *K.shape))
+    total = np.zeros((len(draws.weight), *K.shape))
     for t in range(horizon):
-        total += lqg.gamma**t * np.einsum("Nx,Nxij->Nij", slopes[t], jacobian[t])
-    extra = draw(lqg, terminal_samples - 1, count, seed + 1)
-    for noise in extra.action:  # fresh actions at the last state
-        last = rollout.states[-1]
-        action = -last @ K.T + noise @ np.linalg.cholesky(lqg.action_cov).T
+        slope = -2.0 * rollout.inputs[t] @ step_cost(lqg)
+        total += lqg.gamma**t * np.einsum("Nx,Nxij->Nij", slope, jacobian[t])
+    last, root = rollout.states[-1], sqrtm(lqg.action_cov).real
+    actions = [rollout.actions[-1], *(-last @ K.T + noise @ root for noise in draws.terminal)]
+    for action in actions:
         slope = -2.0 * np.concatenate([last, action], axis=1) @ critic.G
         terminal = np.einsum("Nx,Nxij->Nij", slope, jacobian[-1])
-        total += lqg.gamma**horizon / terminal_samples * terminal
+        total += lqg.gamma**horizon / len(actions) * terminal
     return total
 
 
-def score_samples(lqg, K, horizon, critic, *, seed, bootstrap, baseline, count=200_000):
+def score_samples(lqg, K, draws, critic, *, bootstrap, baseline):
     """One score-function gradient with reward-to-go per trajectory, [N, m, n]."""
-    rollout = simulate(lqg, K, draw(lqg, horizon, count, seed))
+    rollout, horizon = simulate(lqg, K, draws), len(draws.process)
     x, s = rollout.inputs, rollout.states
     rewards = [-(lqg.gamma**t) * (x[t] @ step_cost(lqg) * x[t]).sum(axis=1) for t in range(horizon)]
     if bootstrap:
         rewards.append(-(lqg.gamma**horizon) * ((x[-1] @ critic.G * x[-1]).sum(axis=1) + critic.d))
     precision = np.linalg.inv(lqg.action_cov)
-    total = np.zeros((count, *K.shape))
+    total = np.zeros((len(draws.weight), *K.shape))
     for t in range(len(rewards)):
         score = -(rollout.noise[t] @ precision)[:, :, None] * s[t][:, None, :]
         to_go = np.sum(rewards[t:], axis=0)

@@ -17,6 +17,7 @@ from analytic.bounds import (
 from tests.analytic.problems import (
     constants,
     discounts,
+    largest_total_variation,
     random_cases,
     random_constants,
     relative_error,
@@ -24,6 +25,7 @@ from tests.analytic.problems import (
 )
 
 FORMS = ["printed", "corrected"]
+far_sighted = st.sampled_from([0.0, 0.5, 0.9, 0.99, 0.999])
 
 
 @reproducible
@@ -98,15 +100,6 @@ def test_printed_lemma_adds_its_three_terms():
     assert lemma_4_1(c, 2, 0.5, "printed") == pytest.approx(0.75 + 0.5625 * 4.75)
 
 
-def largest_total_variation(change, action_cov, s_max):
-    """Exact `max ||s|| <= s_max` of the distance between N(-K s, cov) and N(-(K + change) s, cov).
-
-    Equal covariances: `2 Phi(delta / 2) - 1` with delta the distance of the means in units of cov.
-    """
-    delta = s_max * np.linalg.norm(np.linalg.solve(np.linalg.cholesky(action_cov), change), 2)
-    return 2.0 * norm.cdf(delta / 2.0) - 1.0
-
-
 def test_the_formula_for_total_variation_against_integration():
     a = np.linspace(-20.0, 20.0, 200_001)
     densities = norm.pdf(a, 0.0, 0.5), norm.pdf(a, -3.0 * 0.2, 0.5)
@@ -151,13 +144,15 @@ def tabular_return(transition, reward, policy, start, gamma):
 
 
 def random_mdp(rng):
+    """Deterministic transitions and rewards of the state: traps, where one action costs most."""
     states, actions = rng.integers(2, 6), rng.integers(2, 4)
-    transition = rng.dirichlet(np.full(states, 0.3), (states, actions))
-    return transition, rng.uniform(-1.0, 1.0, (states, actions)), rng.dirichlet(np.ones(states))
+    transition = np.eye(states)[rng.integers(states, size=(states, actions))]
+    reward = np.repeat(rng.choice([-1.0, 1.0], (states, 1)), actions, axis=1)
+    return transition, reward, rng.dirichlet(np.ones(states))
 
 
 @reproducible
-@given(st.integers(0, 2**32 - 1), discounts, st.sampled_from([1e-3, 0.1, 1.0]))
+@given(st.integers(0, 2**32 - 1), far_sighted, st.sampled_from([1e-3, 0.1, 1.0]))
 def test_corrected_return_loss_is_never_violated(seed, gamma, mix):
     rng = np.random.default_rng(seed)
     transition, reward, start = random_mdp(rng)
@@ -170,7 +165,7 @@ def test_corrected_return_loss_is_never_violated(seed, gamma, mix):
 
 
 @reproducible
-@given(st.integers(0, 2**32 - 1), discounts, st.sampled_from([1e-3, 0.1, 1.0]))
+@given(st.integers(0, 2**32 - 1), far_sighted, st.sampled_from([1e-3, 0.1, 1.0]))
 def test_corrected_theorem_4_1_is_never_violated_by_softmax_policies(seed, gamma, step_size):
     """Both steps start from the same logits; KL <= ||logits||^2 / 4 as diag(p) - pp' <= I / 2."""
     rng = np.random.default_rng(seed)

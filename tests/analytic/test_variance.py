@@ -20,9 +20,20 @@ from tests.analytic.problems import (
     replaced,
     scalar_lqg,
 )
-from tests.analytic.sampling import pathwise_samples, score_samples
+from tests.analytic.sampling import draw, pathwise_samples, quadrature, score_samples
 
 SHAPES = [(1, 1), (2, 1), (3, 2)]
+
+
+SAMPLES = 200_000
+
+
+def assert_moments_equal(moments, samples, draws):
+    """Mean and variance over weighted quadrature nodes, where both are exact."""
+    mean = draws.mean(samples)
+    variance = draws.mean((samples - mean) ** 2)
+    assert relative_error(moments.mean, mean) < 1e-9
+    assert relative_error(moments.variance, variance) < 1e-9
 
 
 def assert_moments_match(moments, samples, *, sharpness):
@@ -75,11 +86,11 @@ def test_without_bootstrap_and_horizon_there_is_nothing_to_estimate():
 
 
 def test_pathwise_moments_of_a_scalar_problem_by_hand():
-    # H = 0: the sample is -2 (g_as - g_aa K) s (-s) + noise term = 2 E' s^2 + 2 g_aa s e.
+    # H = 0: the sample is 2 (g_as s + g_aa a) s = 2 E' s^2 + 2 g_aa s e with E' = g_as - g_aa K.
     lqg = scalar_lqg(0.5, 1.0, M0=4.0, action_cov=0.25)
     critic = QuadraticCritic([[1.0, 0.5], [0.5, 2.0]])
     moments = pathwise_moments(lqg, [[1.0]], 0, critic=critic)
-    # E' = 0.5 - 2 = -1.5: mean 2 E' M0 = -12; var 4 E'^2 2 M0^2 + 16 M0 0.25 = 288 + 16.
+    # E' = -1.5: mean 2 E' M0 = -12; variance 4 E'^2 (2 M0^2) + 4 g_aa^2 M0 / 4 = 288 + 16.
     assert moments.mean[0, 0] == pytest.approx(-12.0)
     assert moments.variance[0, 0] == pytest.approx(304.0)
 
@@ -93,46 +104,45 @@ def test_score_function_moments_of_a_scalar_problem_by_hand():
     assert moments.variance[0, 0] == pytest.approx(60.0)
 
 
+@pytest.mark.parametrize(
+    ("n", "m", "horizon", "terminal_samples"),
+    [(1, 1, 3, 1), (2, 1, 0, 3), (2, 1, 2, 1), (1, 2, 1, 2), (2, 2, 1, 1)],
+)
+def test_pathwise_moments_match_quadrature(n, m, horizon, terminal_samples):
+    lqg, K, model, critic = random_case(3, n, m)
+    moments = pathwise_moments(lqg, K, horizon, model, critic, terminal_samples)
+    draws = quadrature(lqg, horizon, 3, terminal_samples)  # squares are of degree 4
+    assert_moments_equal(moments, pathwise_samples(lqg, K, draws, model, critic), draws)
+
+
+@pytest.mark.parametrize(("n", "m", "horizon"), [(1, 1, 1), (1, 1, 2), (2, 1, 1), (1, 2, 1)])
+@pytest.mark.parametrize("bootstrap", [True, False])
+@pytest.mark.parametrize("baseline", [True, False])
+def test_score_function_moments_match_quadrature(baseline, bootstrap, n, m, horizon):
+    lqg, K, _, critic = random_case(4, n, m)
+    how = {"bootstrap": bootstrap, "baseline": baseline}
+    draws = quadrature(lqg, horizon, 5)  # squares are of degree 8
+    samples = score_samples(lqg, K, draws, critic, **how)
+    assert_moments_equal(score_function_moments(lqg, K, horizon, critic, **how), samples, draws)
+
+
 @pytest.mark.parametrize("horizon", [0, 1, 3])
 @pytest.mark.parametrize("terminal_samples", [1, 3])
 def test_pathwise_moments_match_sampling(terminal_samples, horizon):
-    lqg, K, model, critic = random_case(3, 2, 1)
+    lqg, K, model, critic = random_case(5, 2, 1)
     moments = pathwise_moments(lqg, K, horizon, model, critic, terminal_samples)
-    samples = pathwise_samples(
-        lqg, K, horizon, model, critic, seed=10, terminal_samples=terminal_samples
-    )
-    assert_moments_match(moments, samples, sharpness=0.01)
-
-
-def test_pathwise_moments_match_sampling_with_two_actions():
-    lqg, K, model, critic = random_case(4, 2, 2)
-    moments = pathwise_moments(lqg, K, 2, model, critic)
-    samples = pathwise_samples(lqg, K, 2, model, critic, seed=11)
+    draws = draw(lqg, horizon, SAMPLES, 10, terminal_samples)
+    samples = pathwise_samples(lqg, K, draws, model, critic)
     assert_moments_match(moments, samples, sharpness=0.015)
 
 
 @pytest.mark.parametrize("horizon", [0, 1, 3])
-@pytest.mark.parametrize("bootstrap", [True, False])
 @pytest.mark.parametrize("baseline", [True, False])
-def test_score_function_moments_match_sampling(baseline, bootstrap, horizon):
-    lqg, K, _, critic = random_case(5, 2, 1)
-    moments = score_function_moments(
-        lqg, K, horizon, critic, bootstrap=bootstrap, baseline=baseline
-    )
-    samples = score_samples(
-        lqg, K, horizon, critic, seed=12, bootstrap=bootstrap, baseline=baseline
-    )
-    if horizon == 0 and not bootstrap:
-        assert not samples.any()
-        assert not moments.variance.any()
-    else:
-        assert_moments_match(moments, samples, sharpness=0.05)
-
-
-def test_score_function_moments_match_sampling_with_two_actions():
-    lqg, K, _, critic = random_case(6, 2, 2)
-    moments = score_function_moments(lqg, K, 2, critic, baseline=True)
-    samples = score_samples(lqg, K, 2, critic, seed=13, bootstrap=True, baseline=True)
+def test_score_function_moments_match_sampling(baseline, horizon):
+    lqg, K, _, critic = random_case(6, 2, 1)
+    how = {"bootstrap": True, "baseline": baseline}
+    samples = score_samples(lqg, K, draw(lqg, horizon, SAMPLES, 11), critic, **how)
+    moments = score_function_moments(lqg, K, horizon, critic, **how)
     assert_moments_match(moments, samples, sharpness=0.05)
 
 

@@ -1,0 +1,63 @@
+# `make` is the interface; CI calls the same targets.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+TORCH  := $(shell sed -n 's/^torch==/&/p' constraints.txt)
+# Packages whose import alone starts a thread per core would fight the parallel workers.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup figure3 estimators figures test test-all check lint format types bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## create .venv with the pinned packages (every target does it when needed)
+
+# On Linux without an NVIDIA driver the CPU build of torch is a tenth of the download; where that
+# index cannot be reached, any build of the pinned version will do.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "maac-bench needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@if [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null; then \
+	  $(BIN)/pip install --quiet --retries 0 --no-deps "$(TORCH)" \
+	    --extra-index-url https://download.pytorch.org/whl/cpu 2>/dev/null || true; \
+	fi
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+figure3: setup ## run and draw Figure 3 (a minute or two; finished parts are kept)
+	@$(BIN)/maac-bench figure figure3
+
+estimators: setup ## run and draw the comparison of all estimators
+	@$(BIN)/maac-bench figure estimators
+
+figures: setup ## redraw every figure from the committed data, in seconds
+	@$(BIN)/maac-bench figure figure3 --redraw
+	@$(BIN)/maac-bench figure figure3 --profile paper --redraw
+	@$(BIN)/maac-bench figure estimators --redraw
+
+test: setup ## the quick tests
+	@$(BIN)/pytest -q -n 2
+
+test-all: setup ## the quick and the slow tests
+	@$(BIN)/pytest -q -n 2 -m ''
+
+check: lint types test ## format, lint, types, tests
+
+lint: setup
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
+
+types: setup
+	@$(BIN)/mypy
+
+format: setup ## rewrite the sources in the house format
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: setup ## gradients per second beside the measured floor -> benchmarks/results.csv
+	@$(BIN)/python -m benchmarks
+
+clean: ## remove caches and finished runs (not .venv, not committed data)
+	rm -rf runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,257 @@
+import numpy as np
+import pytest
+import torch
+
+import analytic
+from maac_bench.estimators import ESTIMATORS, Settings, make_estimator
+from maac_bench.estimators.base import per_sample_policy
+from maac_bench.scoring import replicate, require_lqg, score
+from maac_bench.streams import Streams
+from maac_bench.tasks import linear_quadratic_task, make_task
+from tests.maac_bench.problems import make_case, squashed_policy
+
+WITHOUT_CRITIC = ("bptt", "score", "score-baseline")
+HORIZON = 3
+
+
+def gradient(name, case, policy, batch, seeds, settings=None):
+    estimator = make_estimator(name, settings or Settings(horizon=HORIZON))
+    start = case.start(Streams(seeds, "start"), batch)
+    noise = estimator.draw(Streams(seeds, "noise"), case.problem, policy, start)
+    return estimator.gradient(case.problem, policy, start, noise)
+
+
+def exact_mean(name, case):
+    if name in WITHOUT_CRITIC:
+        return analytic.policy_gradient(case.lqg, case.gain, T=HORIZON)
+    horizon = 0 if name == "dpg" else HORIZON
+    return analytic.maac_gradient(case.lqg, case.gain, horizon, critic=case.critic)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_every_estimator_is_unbiased_for_its_own_exact_gradient(name):
+    """Hotelling's test at 5 standard deviations: all entries together, 200 replicates."""
+    stack, batch = 200, 512
+    case = make_case(stack)
+    estimates = gradient(name, case, case.policy, batch, range(stack))[0].double().numpy()
+    flat = estimates.reshape(stack, -1) - exact_mean(name, case).ravel()
+    mean, covariance = flat.mean(axis=0), np.cov(flat.T) / stack
+    entries = flat.shape[1]
+    distance = mean @ np.linalg.solve(covariance, mean)
+    assert distance < entries + 5 * np.sqrt(2 * entries)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("score", {"bootstrap": False}),
+        ("score-baseline", {"bootstrap": False, "baseline": True}),
+        ("score-critic", {"bootstrap": True, "baseline": True}),
+    ],
+)
+def test_score_function_variance_is_the_closed_form(name, options):
+    case = make_case(2000)
+    samples = gradient(name, case, case.policy, 50, range(2000))[0].double().numpy()
+    exact = analytic.score_function_moments(case.lqg, case.gain, HORIZON, case.critic, **options)
+    assert 50 * samples.var(axis=0).sum() == pytest.approx(exact.variance.sum(), rel=0.1)
+
+
+@pytest.mark.parametrize(("name", "terminal"), [("pathwise", 1), ("pathwise", 5), ("dpg", 1)])
+def test_pathwise_variance_is_the_closed_form(name, terminal):
+    case = make_case(4000)
+    settings = Settings(horizon=HORIZON, terminal_samples=terminal)
+    samples = gradient(name, case, case.policy, 50, range(4000), settings)[0].double().numpy()
+    horizon = 0 if name == "dpg" else HORIZON
+    exact = analytic.pathwise_moments(
+        case.lqg, case.gain, horizon, critic=case.critic, terminal_samples=terminal
+    )
+    assert 50 * samples.var(axis=0).sum() == pytest.approx(exact.variance.sum(), rel=0.08)
+
+
+@pytest.mark.parametrize("name", ["pathwise", "score-critic", "bptt", "score-baseline"])
+@pytest.mark.usefixtures("float64")
+def test_per_sample_gradients_average_to_the_batch_gradient(name):
+    case, seeds = make_case(2), [0, 1]
+    estimator = make_estimator(name, Settings(horizon=HORIZON))
+    for policy in (case.policy, squashed_policy(seeds)):
+        start = case.start(Streams(seeds, "start"), 6)
+        noise = estimator.draw(Streams(seeds, "noise"), case.problem, policy, start)
+        batch = estimator.gradient(case.problem, policy, start, noise)
+        single = estimator.gradient(case.problem, per_sample_policy(policy, 6), start, noise)
+        for mean, samples in zip(batch, single, strict=True):
+            torch.testing.assert_close(samples.mean(dim=1), mean)
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_nonlinear_policy_gets_the_same_gradient_from_all_routes():
+    """Pathwise, score function, zeroth order and their combination on a squashed-Gaussian MLP."""
+    stack = 16
+    case = make_case(stack)
+    one = squashed_policy([0])
+    policy = one.replace(tuple(p.expand(stack, *p.shape[1:]) for p in one.parameters))
+
+    def flat(name):
+        parts = gradient(name, case, policy, 4000, range(stack), Settings(horizon=2))
+        return torch.cat([part.flatten(1) for part in parts], dim=1).numpy()
+
+    reference = flat("pathwise")
+    direction = reference.mean(axis=0) / np.linalg.norm(reference.mean(axis=0))
+    for name in ("score-critic", "zeroth-order", "inverse-variance"):
+        along = (flat(name) - reference) @ direction
+        assert abs(along.mean()) < 4.5 * along.std(ddof=1) / np.sqrt(stack)
+        assert abs(along.mean()) < 0.2 * np.linalg.norm(reference.mean(axis=0))
+
+
+def test_entropy_bonus_reaches_the_gradient():
+    case, policy = make_case(1), squashed_policy([0])
+    plain = gradient("pathwise", case, policy, 32, [0])
+    bonus = gradient("pathwise", case, policy, 32, [0], Settings(horizon=3, temperature=1.0))
+    assert not torch.allclose(plain[0], bonus[0])
+
+
+def test_dpg_ignores_the_horizon_and_is_the_pathwise_estimator_at_zero():
+    case = make_case(2)
+    zero = gradient("pathwise", case, case.policy, 16, [0, 1], Settings(horizon=0))
+    dpg = gradient("dpg", case, case.policy, 16, [0, 1], Settings(horizon=7))
+    assert torch.equal(zero[0], dpg[0])
+
+
+def test_bptt_does_not_look_at_the_critic():
+    case = make_case(1)
+    broken = case._replace(problem=case.problem._replace(critic=None))
+    a = gradient("bptt", case, case.policy, 16, [0])
+    b = gradient("bptt", broken, case.policy, 16, [0])
+    assert torch.equal(a[0], b[0])
+
+
+@pytest.mark.usefixtures("float64")
+def test_combination_weighs_each_half_by_the_variances_of_the_other():
+    case, seeds, batch = make_case(2), [0, 1], 10
+    parts = {}
+    for name in ("pathwise", "score-critic"):
+        estimator = make_estimator(name, Settings(horizon=HORIZON))
+        start = case.start(Streams(seeds, "start"), batch)
+        noise = estimator.draw(Streams(seeds, "noise"), case.problem, case.policy, start)
+        copies = per_sample_policy(case.policy, batch)
+        parts[name] = estimator.gradient(case.problem, copies, start, noise)[0].numpy()
+    combined = gradient("inverse-variance", case, case.policy, batch, seeds)[0].numpy()
+    for k in seeds:
+        p, s = (parts[name][k].reshape(batch, -1) for name in ("pathwise", "score-critic"))
+        expected = 0.0
+        for here, there in ((slice(0, 5), slice(5, 10)), (slice(5, 10), slice(0, 5))):
+            noisy, quiet = s[there].var(axis=0, ddof=1).sum(), p[there].var(axis=0, ddof=1).sum()
+            alpha = noisy / (noisy + quiet)
+            expected += 0.5 * (alpha * p[here].mean(axis=0) + (1 - alpha) * s[here].mean(axis=0))
+        np.testing.assert_allclose(combined[k].ravel(), expected, rtol=1e-10)
+
+
+def test_combination_lies_between_its_parts_in_variance():
+    """Not below the better one: sharing rollouts, the two parts are correlated."""
+    stack = 400
+    case = make_case(stack)
+    spread = {
+        name: float(gradient(name, case, case.policy, 512, range(stack))[0].var(dim=0).sum())
+        for name in ("pathwise", "score-critic", "inverse-variance")
+    }
+    assert spread["inverse-variance"] < 1.3 * spread["pathwise"] < 0.5 * spread["score-critic"]
+
+
+def test_error_falls_as_one_over_root_n():
+    lqg = analytic.double_integrator()
+    task = linear_quadratic_task("test/DI-v0", lqg)
+    gain = 0.5 * analytic.optimal_gain(lqg)
+    critic, estimator = analytic.evaluate(lqg, gain), make_estimator("pathwise", Settings(4))
+    exact = analytic.maac_gradient(lqg, gain, 4).ravel()
+    sizes = np.array([16, 64, 256, 1024])
+    errors = [
+        np.sqrt(np.mean((replicate(task, estimator, gain, critic, n, range(200)) - exact) ** 2))
+        for n in sizes.tolist()
+    ]
+    slope = np.polyfit(np.log(sizes), np.log(errors), 1)[0]
+    assert slope == pytest.approx(-0.5, abs=0.06)
+
+
+def test_bias_of_the_exact_pair_falls_with_the_truncation():
+    lqg = analytic.double_integrator()
+    task = linear_quadratic_task("test/DI-v0", lqg)
+    gain = 0.5 * analytic.optimal_gain(lqg)
+    truth = analytic.policy_gradient(lqg, gain)
+    for horizon in (0, 10, 40):
+        result = score(
+            task,
+            make_estimator("pathwise", Settings(horizon)),
+            gain,
+            analytic.evaluate(lqg, gain),
+            samples=2000,
+            seeds=range(20),
+        )
+        exact = analytic.gradient_error(lqg, gain, horizon).truncation
+        expected = np.linalg.norm(exact) / np.linalg.norm(truth)
+        assert result.bias == pytest.approx(expected, abs=4 * result.bias_error)
+
+
+def test_same_seed_same_estimate_other_seed_other_estimate():
+    case = make_case(2)
+    first = gradient("pathwise", case, case.policy, 8, [0, 1])[0]
+    again = gradient("pathwise", case, case.policy, 8, [0, 1])[0]
+    other = gradient("pathwise", case, case.policy, 8, [0, 2])[0]
+    assert torch.equal(first, again)
+    assert torch.equal(first[0], other[0])
+    assert not torch.equal(first[1], other[1])
+
+
+def test_replicates_do_not_depend_on_how_they_are_chunked(monkeypatch):
+    task = make_task("maac_bench/DoubleIntegrator-v0")
+    lqg = require_lqg(task)
+    gain = 0.5 * analytic.optimal_gain(lqg)
+    arguments = (
+        task,
+        make_estimator("pathwise", Settings(2)),
+        gain,
+        analytic.evaluate(lqg, gain),
+        8,
+    )
+    whole = replicate(*arguments, range(6))
+    monkeypatch.setattr("maac_bench.scoring._LARGEST_CHUNK", 48)
+    np.testing.assert_allclose(replicate(*arguments, range(6)), whole, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"horizon": -1}, "horizon must be at least 0, got -1"),
+        ({"terminal_samples": 0}, "terminal_samples must be at least 1"),
+        ({"smoothing": 0.0}, "smoothing must be positive"),
+        ({"smoothing": float("nan")}, "smoothing must be positive"),
+    ],
+)
+def test_meaningless_settings_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**options)
+
+
+def test_unknown_names_list_the_choices():
+    with pytest.raises(ValueError, match=r"unknown estimator 'x'; choose from pathwise, dpg"):
+        make_estimator("x", Settings())
+    with pytest.raises(ValueError, match=r"unknown task 'y'; choose from maac_bench/Double"):
+        make_task("y")
+
+
+def test_too_few_samples_to_weigh_variances_are_refused():
+    case = make_case(1)
+    with pytest.raises(ValueError, match="at least 4 samples"):
+        gradient("inverse-variance", case, case.policy, 3, [0])
+
+
+def test_a_gradient_that_overflows_is_not_returned():
+    lqg = analytic.LQG([[1.5]], [[0.1]], [[1.0]], [[1.0]], action_cov=[[1.0]], gamma=0.4)
+    task = linear_quadratic_task("test/Unstable-v0", lqg)
+    with pytest.raises(FloatingPointError, match="test/Unstable-v0 is not finite"):
+        replicate(
+            task,
+            make_estimator("bptt", Settings(horizon=400)),
+            np.zeros((1, 1)),
+            analytic.QuadraticCritic(np.eye(2)),
+            16,
+            range(2),
+        )

@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+import torch
+
+import analytic
+from maac_bench.fitting import CriticConfig, ModelConfig, fit_critics, fit_model
+from maac_bench.policies import LinearGaussian
+from maac_bench.rollout import draw_rollout_noise, rollout, transitions
+from maac_bench.streams import Streams
+from maac_bench.types import Transition
+from tests.maac_bench.problems import make_case
+
+MODEL = ModelConfig(members=3, hidden=(16,), max_epochs=30, patience=4, batch_size=128)
+CRITIC = CriticConfig(hidden=(16,), steps=60, learning_rate=1e-3)
+
+
+def streams(seeds):
+    return lambda purpose: Streams(seeds, purpose)
+
+
+def lqg_data(seeds, count=1000, noise_std=1.0):
+    """One-step transitions from wide states and actions; the exploring policy is the case's."""
+    case = make_case(len(seeds))
+    explorer = LinearGaussian(case.policy.gain, noise_std * torch.eye(2))
+    factory = streams(seeds)
+    start = case.start(factory("data-start"), count // 5)
+    noise = draw_rollout_noise(factory("data-noise"), case.problem.dynamics, 5, (count // 5,), 3, 2)
+    return case, transitions(case.problem, rollout(case.problem, explorer, start, noise))
+
+
+def test_the_ensemble_learns_mean_derivative_and_noise_of_linear_dynamics():
+    case, data = lqg_data([0], count=4000)
+    config = ModelConfig(members=2, hidden=(32,), max_epochs=60)
+    model, report = fit_model(data, config, streams([0]))
+    state, action = data.state[:, :200], data.action[:, :200]
+    mean, log_var = model.predict(state.unsqueeze(1), action.unsqueeze(1))
+    exact = state @ torch.tensor(case.lqg.A - np.eye(3), dtype=torch.float32).T
+    exact = exact + action @ torch.tensor(case.lqg.B, dtype=torch.float32).T
+    error = model.targets.inverse(mean)[:, 0] - exact
+    noise_std = np.sqrt(np.diag(case.lqg.W))
+    assert (error.square().mean(dim=1).sqrt()[0].numpy() < 0.6 * noise_std).all()
+    predicted_std = ((0.5 * log_var).exp() * model.targets.std).mean(dim=(0, 1, 2)).numpy()
+    # The fitted noise also covers what the mean misses, so it errs on the large side.
+    assert (predicted_std > 0.95 * noise_std).all()
+    assert (predicted_std < 1.25 * noise_std).all()
+    assert (report.epochs >= 1).all()
+    # The share of the change that is pure noise is the best possible validation error.
+    floor = float(np.mean(np.diag(case.lqg.W) / model.targets.std[0].numpy() ** 2))
+    assert floor * 0.8 < float(report.validation_mse.mean()) < floor * 1.5
+
+
+def test_a_seed_is_fitted_the_same_alone_and_in_a_stack():
+    _, both = lqg_data([3, 8], count=400)
+    _, alone = lqg_data([8], count=400)
+    torch.testing.assert_close(both.state[1], alone.state[0])
+    for config in (MODEL, ModelConfig(**{**MODEL.__dict__, "layer_norm": True})):
+        stacked, stacked_report = fit_model(both, config, streams([3, 8]))
+        single, single_report = fit_model(alone, config, streams([8]))
+        assert torch.equal(stacked_report.epochs[1], single_report.epochs[0])
+        for many, one in zip(stacked.parameters, single.parameters, strict=True):
+            torch.testing.assert_close(many[1], one[0], rtol=1e-4, atol=1e-5)
+
+
+def test_critics_are_fitted_the_same_alone_and_in_a_stack():
+    case, both = lqg_data([3, 8], count=400)
+    alone = Transition(*(field[1:] for field in both))
+    stacked = fit_critics(both, case.policy, 0.95, CRITIC, streams([3, 8]))
+    policy = case.policy.replace((case.policy.gain[1:],))
+    single = fit_critics(alone, policy, 0.95, CRITIC, streams([8]))
+    for many, one in zip(stacked.parameters, single.parameters, strict=True):
+        torch.testing.assert_close(many[1], one[0], rtol=1e-4, atol=1e-5)
+
+
+def test_members_differ_and_each_keeps_its_best_epoch():
+    """With 40 transitions every member overfits at its own time."""
+    _, data = lqg_data([0], count=50)
+    config = ModelConfig(members=4, hidden=(64, 64), max_epochs=150, learning_rate=5e-3)
+    model, report = fit_model(data, config, streams([0]))
+    assert len(set(report.epochs[0].tolist())) > 1
+    assert report.epochs.max() < 150
+    longer = ModelConfig(**{**config.__dict__, "patience": 10_000})
+    _, long_report = fit_model(data, longer, streams([0]))
+    # Patience only decides when to stop looking, so a longer search is never worse.
+    assert (long_report.validation_nll <= report.validation_nll + 1e-6).all()
+    for weight in model.net.weights:
+        assert not torch.equal(weight[0, 0], weight[0, 1])
+
+
+def test_constant_reward_is_worth_the_geometric_sum():
+    """Q = 1 / (1 - gamma) for a reward of 1 that never ends, and 1 where it ends at once."""
+    generator = torch.Generator().manual_seed(0)
+    state = torch.randn(1, 512, 3, generator=generator)
+    action = torch.randn(1, 512, 2, generator=generator)
+    policy = make_case().policy
+    config = CriticConfig(hidden=(16,), steps=1500, learning_rate=3e-3, target_rate=0.05)
+    for ended, value in ((0.0, 5.0), (1.0, 1.0)):
+        reward = torch.ones(1, 512)
+        data = Transition(state, action, reward, state, torch.full((1, 512), ended))
+        critics = fit_critics(data, policy, 0.8, config, streams([0]))
+        assert float(critics(state, action).mean()) == pytest.approx(value, rel=0.03)
+
+
+@pytest.mark.slow
+def test_fitted_critics_approach_the_exact_q_function_and_its_slope():
+    case, data = lqg_data([0], count=5000, noise_std=0.5)
+    config = CriticConfig(hidden=(64, 64), steps=8000, learning_rate=1e-3, target_rate=0.02)
+    critics = fit_critics(data, case.policy, case.lqg.gamma, config, streams([0]))
+    exact = analytic.evaluate(case.lqg, case.gain)
+    x = torch.cat([data.state, data.action], dim=-1)[:, :1000].requires_grad_()
+    value = critics(x[..., :3], x[..., 3:]).mean(dim=0)
+    slope = torch.autograd.grad(value.sum(), x)[0][0].numpy()
+    points = x[0].detach().numpy().astype(np.float64)
+    truth = -np.einsum("bi,ij,bj->b", points, exact.G, points) - exact.d
+    fitted = value[0].detach().numpy()
+    assert np.corrcoef(fitted, truth)[0, 1] > 0.99
+    true_slope = -2.0 * points @ exact.G
+    relative = np.linalg.norm(slope - true_slope) / np.linalg.norm(true_slope)
+    assert relative < 0.25
+
+
+@pytest.mark.parametrize("field", ["state", "action", "reward", "next_state"])
+def test_data_that_are_not_finite_are_named(field):
+    case, data = lqg_data([0, 1], count=100)
+    bad = getattr(data, field).clone()
+    bad[1].view(-1)[3] = float("nan")
+    broken = data._replace(**{field: bad})
+    with pytest.raises(ValueError, match=rf"data\.{field} .*not finite.*index 1"):
+        fit_model(broken, MODEL, streams([0, 1]))
+    with pytest.raises(ValueError, match=rf"data\.{field} .*not finite.*index 1"):
+        fit_critics(broken, case.policy, 0.9, CRITIC, streams([0, 1]))
+
+
+def test_too_few_data_to_split_are_refused():
+    _, data = lqg_data([0], count=5)
+    one = Transition(*(field[:, :2] for field in data))
+    with pytest.raises(ValueError, match="2 transitions cannot be split"):
+        fit_model(one, MODEL, streams([0]))
+
+
+def test_a_diverging_fit_says_so():
+    case, data = lqg_data([0], count=200)
+    with pytest.raises(FloatingPointError, match="model loss is not finite at epoch"):
+        fit_model(data, ModelConfig(hidden=(16,), learning_rate=1e18), streams([0]))
+    huge = data._replace(reward=data.reward * torch.tensor(1e38))
+    config = CriticConfig(hidden=(16,), steps=3, learning_rate=1e-3)
+    with pytest.raises((FloatingPointError, ValueError), match="not finite"):
+        fit_critics(huge, case.policy, 0.9, config, streams([0]))
+
+
+def test_a_reward_of_zero_is_worth_nothing():
+    case, data = lqg_data([0], count=200)
+    config = CriticConfig(hidden=(16,), steps=1000, learning_rate=3e-3, target_rate=0.05)
+    nothing = data._replace(reward=torch.zeros_like(data.reward))
+    critics = fit_critics(nothing, case.policy, 0.8, config, streams([0]))
+    assert critics(data.state, data.action).abs().mean() < 0.05

@@ -1,0 +1,106 @@
+import pytest
+import torch
+from torch.nn import functional as F  # noqa: N812
+
+from maac_bench.nets import Normalizer, fit_normalizer, init_mlp
+from maac_bench.streams import Streams
+
+
+def plain_forward(net, index, x):
+    """One net of the stack, layer by layer, by the textbook."""
+    activation = {"relu": torch.relu, "swish": lambda z: z * torch.sigmoid(z), "tanh": torch.tanh}
+    last = len(net.weights) - 1
+    for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
+        x = x @ weight[index] + bias[index]
+        if layer < last:
+            if net.layer_norm:
+                x = (x - x.mean(-1, keepdim=True)) / (
+                    x.var(-1, keepdim=True, correction=0) + 1e-5
+                ).sqrt()
+            x = activation[net.activation](x)
+    return x
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("activation", ["relu", "swish", "tanh"])
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_stacked_nets_equal_single_nets(activation, layer_norm):
+    net = init_mlp(Streams([0, 1], "net"), 3, (4, 8, 8, 2), activation, layer_norm)
+    x = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
+    y = net(x)
+    assert y.shape == (2, 3, 5, 2)
+    for index in ((0, 0), (0, 2), (1, 1)):
+        torch.testing.assert_close(y[index], plain_forward(net, index, x[index]))
+
+
+def test_one_batch_is_shared_along_a_stack_axis_of_size_one():
+    net = init_mlp(Streams([0, 1], "net"), 3, (4, 8, 2))
+    x = torch.randn(2, 1, 5, 4)
+    torch.testing.assert_close(net(x), net(x.expand(2, 3, 5, 4)))
+
+
+@pytest.mark.parametrize("batch", [(), (5,), (5, 6)])
+def test_any_number_of_batch_axes(batch):
+    net = init_mlp(Streams([0], "net"), None, (4, 8, 2))
+    x = torch.randn(1, *batch, 4)
+    torch.testing.assert_close(net(x).reshape(-1, 2), net(x.reshape(1, -1, 4)).reshape(-1, 2))
+
+
+def test_a_seed_is_initialised_the_same_alone_and_in_a_stack():
+    alone = init_mlp(Streams([4], "net"), 2, (3, 8, 1))
+    stacked = init_mlp(Streams([1, 4], "net"), 2, (3, 8, 1))
+    for one, many in zip(alone.parameters, stacked.parameters, strict=True):
+        assert torch.equal(one[0], many[1])
+        assert not torch.equal(many[0], many[1])
+
+
+def test_initial_weights_fill_the_fan_in_interval():
+    weight = init_mlp(Streams([0], "net"), 4, (100, 50, 1)).weights[0]
+    assert weight.abs().max() <= 0.1
+    assert weight.abs().max() > 0.099
+    assert abs(weight.mean()) < 0.002
+
+
+def test_replace_round_trips_and_keeps_the_architecture():
+    net = init_mlp(Streams([0], "net"), None, (3, 8, 8, 1), "relu", True)
+    other = net.replace([p + 1 for p in net.parameters])
+    assert other.layer_norm
+    assert other.activation == "relu"
+    assert torch.equal(other.weights[2], net.weights[2] + 1)
+    assert torch.equal(other.biases[0], net.biases[0] + 1)
+
+
+def test_bad_inputs_are_named():
+    net = init_mlp(Streams([0], "net"), None, (3, 8, 1))
+    with pytest.raises(ValueError, match=r"\[1, 5, 4\].*3 inputs"):
+        net(torch.zeros(1, 5, 4))
+    with pytest.raises(ValueError, match=r"unknown activation 'gelu'.*swish"):
+        init_mlp(Streams([0], "net"), None, (3, 1), "gelu")
+
+
+def test_normalizer_standardises_and_inverts():
+    x = torch.randn(2, 1000, 3) * torch.tensor([1.0, 10.0, 0.1]) + 5
+    normalizer = fit_normalizer(x)
+    z = normalizer(x)
+    torch.testing.assert_close(z.mean(dim=1), torch.zeros(2, 3), atol=1e-3, rtol=0)
+    torch.testing.assert_close(z.std(dim=1, correction=0), torch.ones(2, 3), atol=1e-3, rtol=0)
+    torch.testing.assert_close(normalizer.inverse(z), x)
+
+
+def test_a_constant_feature_is_not_divided_by_zero():
+    normalizer = fit_normalizer(torch.full((1, 10, 2), 3.0))
+    assert torch.equal(normalizer.std, torch.ones(1, 2))
+
+
+def test_normalizer_places_batch_axes_between_stack_and_features():
+    normalizer = Normalizer(torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [4.0]]))
+    z = normalizer(torch.full((2, 3, 5, 1), 2.0))
+    torch.testing.assert_close(z[0], torch.ones(3, 5, 1))
+    torch.testing.assert_close(z[1], torch.zeros(3, 5, 1))
+
+
+def test_layer_norm_bounds_the_output_for_far_inputs():
+    plain = init_mlp(Streams([0], "net"), None, (3, 16, 16, 1), "swish", False)
+    normed = init_mlp(Streams([0], "net"), None, (3, 16, 16, 1), "swish", True)
+    far = 1e4 * F.normalize(torch.randn(1, 64, 3), dim=-1)
+    assert normed(far).abs().max() < 10 < plain(far).abs().max()

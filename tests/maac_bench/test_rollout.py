@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import torch
+
+from maac_bench.rollout import draw_rollout_noise, rollout, transitions
+from maac_bench.streams import Streams
+from tests.maac_bench.problems import make_case
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def run(horizon=4, stack=2, batch=3, terminated=None):
+    case = make_case(stack)
+    problem = case.problem
+    if terminated is not None:
+        problem = problem._replace(terminated=terminated)
+    start = case.start(Streams(range(stack), "start"), batch)
+    noise = draw_rollout_noise(
+        Streams(range(stack), "noise"), problem.dynamics, horizon, (batch,), 3, 2
+    )
+    return case, problem, noise, rollout(problem, case.policy, start, noise)
+
+
+def test_rollout_follows_the_equations():
+    case, _, noise, trajectory = run()
+    lqg, L = case.lqg, np.linalg.cholesky(case.lqg.action_cov)
+    F = case.problem.dynamics.noise_factor.numpy()
+    np.testing.assert_allclose(F @ F.T, lqg.W, atol=1e-12)
+    for t in range(4):
+        s, s_next = trajectory.states[t].numpy(), trajectory.states[t + 1].numpy()
+        a = -s @ case.gain.T + noise.action[t].numpy() @ L.T
+        np.testing.assert_allclose(trajectory.actions[t].value.numpy(), a, atol=1e-12)
+        expected = s @ lqg.A.T + a @ lqg.B.T + noise.model[t].normal.numpy() @ F.T
+        np.testing.assert_allclose(s_next, expected, atol=1e-12)
+        reward = -np.einsum("...i,ij,...j", s, lqg.Q, s) - np.einsum("...i,ij,...j", a, lqg.R, a)
+        np.testing.assert_allclose(trajectory.rewards[t].numpy(), reward, atol=1e-12)
+        np.testing.assert_allclose(trajectory.discounts[t].numpy(), lqg.gamma**t)
+
+
+def test_the_discount_stays_zero_after_termination():
+    calls = iter([0.0, 1.0, 0.0, 0.0])
+
+    def terminated(state, action, next_state):
+        return torch.full_like(state[..., 0], next(calls))
+
+    case, _, _, trajectory = run(terminated=terminated)
+    gamma = case.lqg.gamma
+    alive = [float(d.mean()) for d in trajectory.discounts]
+    assert alive == pytest.approx([1.0, gamma, 0.0, 0.0, 0.0])
+
+
+def test_zero_transitions_is_only_the_start():
+    _, _, _, trajectory = run(horizon=0)
+    assert len(trajectory.states) == len(trajectory.discounts) == 1
+    assert trajectory.actions == trajectory.rewards == ()
+
+
+def test_transitions_are_the_rollout_step_by_step():
+    _, problem, _, trajectory = run()
+    data = transitions(problem, trajectory)
+    assert data.state.shape == (2, 12, 3)
+    assert data.reward.shape == data.terminated.shape == (2, 12)
+    torch.testing.assert_close(data.state[:, 3:6], trajectory.states[1])
+    torch.testing.assert_close(data.next_state[:, 3:6], trajectory.states[2])
+    torch.testing.assert_close(data.action[:, 9:], trajectory.actions[3].value)
+    torch.testing.assert_close(data.reward[:, :3], trajectory.rewards[0])
+    torch.testing.assert_close(
+        problem.reward(data.state, data.action, data.next_state), data.reward
+    )
+
+
+def test_noise_that_does_not_match_in_length_is_refused():
+    case, problem, noise, _ = run()
+    with pytest.raises(ValueError, match="zip"):
+        rollout(problem, case.policy, torch.zeros(2, 3, 3), noise._replace(model=noise.model[:-1]))
