@@ -1,0 +1,1 @@
+"""Wall-clock measurements beside their floor: `make bench`."""

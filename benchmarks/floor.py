@@ -1,0 +1,93 @@
+"""The floor of a computation: the time its matrix products take on their own."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+_MATRIX_PRODUCTS = {
+    torch.ops.aten.mm.default: (0, 1),
+    torch.ops.aten.bmm.default: (0, 1),
+    torch.ops.aten.addmm.default: (1, 2),
+    torch.ops.aten.baddbmm.default: (1, 2),
+}
+
+Shapes = Counter[tuple[torch.Size, tuple[int, ...], torch.Size, tuple[int, ...]]]
+
+
+class _Recorder(TorchDispatchMode):
+    """Counts the operand shapes and strides of every matrix product, forward and backward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: Shapes = Counter()
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        if func in _MATRIX_PRODUCTS:
+            left, right = (args[i] for i in _MATRIX_PRODUCTS[func])
+            self.shapes[left.shape, left.stride(), right.shape, right.stride()] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def matrix_products(function: Callable[[], object]) -> Shapes:
+    """Operand shapes and strides of every matrix product in one call, with their counts."""
+    with _Recorder() as recorder:
+        function()
+    return recorder.shapes
+
+
+def flops(shapes: Shapes) -> float:
+    """Floating-point operations of these products: two per multiply-add."""
+    return float(sum(2 * left.numel() * right[-1] * n for (left, _, right, _), n in shapes.items()))
+
+
+def replay(shapes: Shapes) -> Callable[[], None]:
+    """A function that does nothing but these products, on fresh random operands."""
+    pairs = [
+        (_operand(left, left_stride), _operand(right, right_stride), count)
+        for (left, left_stride, right, right_stride), count in shapes.items()
+    ]
+
+    def run() -> None:
+        for left, right, count in pairs:
+            for _ in range(count):
+                torch.matmul(left, right)
+
+    return run
+
+
+def _operand(shape: torch.Size, stride: tuple[int, ...]) -> Tensor:
+    extent = 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+    return torch.randn(extent).as_strided(tuple(shape), stride)
+
+
+def paired_medians(
+    first: Callable[[], object], second: Callable[[], object], repeats: int
+) -> tuple[float, float, float]:
+    """Median seconds of each, taken in turn, and the median of their ratios."""
+    first(), second()
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        first()
+        middle = time.perf_counter()
+        second()
+        times.append((middle - begin, time.perf_counter() - middle))
+    return (
+        median(a for a, _ in times),
+        median(b for _, b in times),
+        median(a / b for a, b in times),
+    )
