@@ -1,0 +1,112 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from reports.units import ROOT, Experiment, run, write_csv
+
+
+def make_table(directory: str, name: str, value: float) -> pd.DataFrame:
+    """Leaves a mark for every time it runs."""
+    with (Path(directory) / f"{name}.ran").open("a") as mark:
+        mark.write("x")
+    return pd.DataFrame({"name": [name], "value": [value]})
+
+
+def fail() -> pd.DataFrame:
+    raise ValueError("the middle unit is broken")
+
+
+def small(tmp_path, configuration=None):
+    units = {
+        name: partial(make_table, str(tmp_path), name, value)
+        for name, value in (("b", 1 / 3), ("a", 2.0))
+    }
+    return Experiment("figure3", units, configuration or {"size": 1})
+
+
+def test_units_run_once_and_in_order(tmp_path):
+    first = run(small(tmp_path), tmp_path / "runs")
+    second = run(small(tmp_path), tmp_path / "runs")
+    assert list(first["name"]) == ["b", "a"]
+    pd.testing.assert_frame_equal(first, second)
+    assert (tmp_path / "a.ran").read_text() == "x"
+
+
+def test_another_configuration_starts_afresh(tmp_path):
+    run(small(tmp_path), tmp_path / "runs")
+    run(small(tmp_path, {"size": 2}), tmp_path / "runs")
+    assert (tmp_path / "a.ran").read_text() == "xx"
+
+
+def test_a_failing_unit_keeps_the_finished_ones(tmp_path):
+    plan = small(tmp_path)
+    broken = Experiment("figure3", {**plan.units, "c": fail}, plan.configuration)
+    with pytest.raises(ValueError, match="the middle unit is broken"):
+        run(broken, tmp_path / "runs")
+    run(plan, tmp_path / "runs")
+    assert (tmp_path / "b.ran").read_text() == "x"
+
+
+def test_an_unwritable_folder_is_an_os_error(tmp_path):
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    with pytest.raises(OSError, match="file"):
+        run(small(tmp_path), blocker / "runs")
+
+
+def test_a_table_is_never_half_written(tmp_path):
+    path = tmp_path / "t.csv"
+    write_csv(pd.DataFrame({"x": [1 / 3]}), path)
+    assert path.read_text() == "x\n0.333333\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+SCRIPT = """
+import sys, time
+from functools import partial
+from pathlib import Path
+import pandas as pd
+from reports.units import Experiment, Interrupted, run
+
+def unit(seconds):
+    time.sleep(seconds)
+    return pd.DataFrame({"seconds": [seconds]})
+
+if __name__ == "__main__":
+    plan = Experiment("figure3", {"quick": partial(unit, 0.0), "slow": partial(unit, 60.0)}, {})
+    try:
+        run(plan, Path(sys.argv[1]))
+    except Interrupted as error:
+        print(error)
+        sys.exit(130)
+"""
+
+
+def test_ctrl_c_keeps_what_is_finished(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "runs")],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("runs/*/quick.csv")):
+        assert time.monotonic() < deadline, "the quick unit never finished"
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "1 of 2 units of figure3 are finished and kept" in output
+    assert not list(tmp_path.glob("runs/*/slow.csv"))

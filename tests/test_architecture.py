@@ -1,0 +1,91 @@
+"""The one-way flow, checked on the source itself."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A module may import from its own layer's predecessors only.
+LAYERS = [
+    {"types", "names", "streams"},
+    {"tasks"},
+    {"nets"},
+    {"policies", "critics"},
+    {"dynamics"},
+    {"rollout"},
+    {"objectives"},
+    {"fitting", "estimators"},
+    {"scoring"},
+    {"cli", "__main__"},
+]
+DRAWING = {"figure", "style", "statistics"}
+
+
+def imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module)
+    return names
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT / "maac_bench").parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", sources("analytic"), ids=str)
+def test_the_oracle_needs_numpy_and_scipy_only(path):
+    standard = {"__future__", "dataclasses", "typing", "collections"}
+    roots = {name.partition(".")[0] for name in imports(path)}
+    assert roots <= standard | {"analytic", "numpy", "scipy"}
+
+
+@pytest.mark.parametrize("path", sources("maac_bench"), ids=str)
+def test_imports_flow_one_way(path):
+    here = room(path)
+    if here == "__init__":
+        return
+    rank = {name: level for level, names in enumerate(LAYERS) for name in names}
+    assert here in rank, f"{here} has no place in the flow"
+    for name in imports(path):
+        if name.startswith("reports"):
+            assert here == "cli", f"{path} imports {name}"
+        if name.startswith("maac_bench."):
+            other = name.split(".")[1]
+            assert other == here or rank[other] < rank[here], f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", sources("reports"), ids=str)
+def test_drawing_never_imports_what_computes(path):
+    if path.stem in DRAWING:
+        used = {name.partition(".")[0] for name in imports(path)}
+        assert not used & {"maac_bench", "analytic", "torch"}, path
+
+
+def test_nothing_hides_the_gradient_flow():
+    """No stop-gradient inside dynamics, rollout and objectives: callers decide."""
+    forbidden = ("no_grad", ".detach(", "inference_mode", "requires_grad")
+    for path in [
+        ROOT / "maac_bench" / "dynamics.py",
+        ROOT / "maac_bench" / "rollout.py",
+        *sources("maac_bench/objectives"),
+    ]:
+        text = path.read_text()
+        assert not [word for word in forbidden if word in text], path
+
+
+def test_no_global_generator_is_seeded():
+    for package in ("analytic", "maac_bench", "reports"):
+        for path in sources(package):
+            text = path.read_text()
+            assert "torch.manual_seed(" not in text, path
+            assert "np.random.seed(" not in text, path
