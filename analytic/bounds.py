@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from analytic.constants import Constants
-from analytic.objective import check_horizon
+from analytic.lqg import check_count, check_discount
 
 Form: TypeAlias = Literal["printed", "corrected"]
 
@@ -33,7 +33,7 @@ def model_sum(constants: Constants, horizon: int, gamma: float, form: Form = "co
     multiply both of its parts, `L eps_f/(L-1) [((gKL)^H - 1)/(gKL - 1) - ((gK)^H - 1)/(gK - 1)]`,
     which is `eps_f sum_{t<H} (gamma K)^t L (L^t - 1)/(L - 1)`: written so, it has no singularity.
     """
-    c, steps = constants, range(check_horizon(horizon))
+    c, steps = constants, range(check_count("horizon", horizon, 0))
     weight = np.float64(gamma * c.K)
     if _corrected(form):
         return float(c.eps_f * c.L_r * sum(weight**t * geometric(c.L, t + 1) for t in steps))
@@ -68,7 +68,7 @@ def lemma_4_1(constants: Constants, horizon: int, gamma: float, form: Form = "co
         gamma: discount.
         form: which of the two.
     """
-    c, H = constants, check_horizon(horizon)
+    c, H = constants, check_count("horizon", horizon, 0)
     if not _corrected(form):
         weight = np.float64(gamma * c.K) ** H
         terminal = weight * (c.eps_Q + c.L_Q * c.eps_f * geometric(c.L, H))
@@ -120,6 +120,7 @@ def return_loss(
     Printed (Appendix A.3): `2 r_max / (1 - gamma) D_TV`. Corrected: `2 r_max / (1 - gamma)^2 D_TV`,
     because a different action also shifts every later state.
     """
+    check_discount(gamma)
     effective_horizon = 1.0 / (1.0 - gamma)
     power = 2 if _corrected(form) else 1
     return 2.0 * r_max * effective_horizon**power * total_variation

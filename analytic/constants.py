@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analytic.exact import block_diagonal, closed_loop
-from analytic.lqg import LQG, Array
-from analytic.objective import LinearModel, QuadraticCritic, check_horizon, resolve
+from analytic.lqg import LQG, Array, check_count
+from analytic.objective import LinearModel, QuadraticCritic, resolve
 
 
 class Constants(NamedTuple):
@@ -70,7 +70,7 @@ def lipschitz_constants(
         UnstablePolicyError: K has no exact Q-function.
         ValueError: shapes do not fit or the horizon is negative.
     """
-    K, horizon = lqg.gain(K), check_horizon(horizon)
+    K, horizon = lqg.gain(K), check_count("horizon", horizon, 0)
     _, true_critic = resolve(lqg, K, None, None)
     model, critic = resolve(lqg, K, model, critic)
     n, m = lqg.n, lqg.m
@@ -79,8 +79,8 @@ def lipschitz_constants(
     noise = np.vstack([np.zeros((n, m)), _root(lqg.action_cov)])
 
     joint = _joint_moments(lqg, model, K, horizon)
-    apart = np.hstack([-np.eye(n), np.eye(n)])
-    model_only = np.hstack([np.zeros((n, n)), np.eye(n)])
+    apart = np.hstack([np.zeros((n, n)), np.eye(n)])
+    model_only = np.hstack([np.eye(n), np.eye(n)])
     state_gaps = [_rms(apart, moment) for moment in joint]
     # x_hat - x = lift (s_hat - s): the action noise is common, so it cancels.
     reward_gaps = [_rms(cost @ lift @ apart, moment) for moment in joint[:horizon]]
@@ -88,8 +88,9 @@ def lipschitz_constants(
         np.hypot(_rms(cost @ lift @ model_only, moment), np.linalg.norm(cost @ noise))
         for moment in joint[:horizon]
     ]
-    critic_gap = 2.0 * np.hstack([-true_critic.G @ lift, critic.G @ lift])
-    critic_noise_gap = 2.0 * (critic.G - true_critic.G) @ noise
+    critic_difference = critic.G - true_critic.G
+    critic_gap = 2.0 * np.hstack([critic_difference @ lift, critic.G @ lift])
+    critic_noise_gap = 2.0 * critic_difference @ noise
     critic_size = 2.0 * critic.G @ lift @ model_only
 
     growth = max(1.0, _spectral(closed_loop(lqg.A, lqg.B, K)))
@@ -112,11 +113,22 @@ def lipschitz_constants(
 
 
 def _joint_moments(lqg: LQG, model: LinearModel, K: Array, horizon: int) -> list[Array]:
-    """`E[z_t z_t']` of `z = [s; s_hat]` under common noise, t = 0 ... H, each [2n, 2n]."""
-    step = block_diagonal(closed_loop(lqg.A, lqg.B, K), closed_loop(model.A, model.B, K))
-    root = _root(lqg.action_cov)
-    drive = np.block([[_root(lqg.W), lqg.B @ root], [_root(model.W), model.B @ root]])
-    moments = [np.tile(lqg.M0, (2, 2))]
+    """`E[z_t z_t']` of `z = [s; s_hat - s]` under common noise, t = 0 ... H, each [2n, 2n].
+
+    The difference is carried itself: taken from two second moments, a small one would cancel.
+    """
+    n = lqg.n
+    true_step = closed_loop(lqg.A, lqg.B, K)
+    model_step = closed_loop(model.A, model.B, K)
+    step = np.block([[true_step, np.zeros((n, n))], [model_step - true_step, model_step]])
+    root, noise_root = _root(lqg.action_cov), _root(lqg.W)
+    drive = np.block(
+        [
+            [noise_root, lqg.B @ root],
+            [_root(model.W) - noise_root, (model.B - lqg.B) @ root],
+        ]
+    )
+    moments = [block_diagonal(lqg.M0, np.zeros((n, n)))]
     for _ in range(horizon):
         moments.append(step @ moments[-1] @ step.T + drive @ drive.T)
     return moments

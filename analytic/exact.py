@@ -1,4 +1,4 @@
-"""Exact value, Q-function and policy gradient of a linear gain (THEORY: the closed forms).
+"""Exact value, Q-function and policy gradient of a linear gain in closed form.
 
 Infinite horizon (`T=None`) solves discrete Lyapunov equations and needs
 `sqrt(gamma) * rho(A - B K) < 1`; a finite horizon T is the same problem as the H-step objective
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import solve_discrete_are, solve_discrete_lyapunov
 
-from analytic.lqg import LQG, Array, UnstablePolicyError
+from analytic.lqg import LQG, Array, UnstablePolicyError, check_count
 
 
 class Evaluation(NamedTuple):
@@ -122,8 +122,7 @@ def evaluate(lqg: LQG, K: ArrayLike, T: int | None = None) -> Evaluation:
 
 
 def _evaluate_finite(lqg: LQG, K: Array, T: int) -> Evaluation:
-    if T < 1:
-        raise ValueError(f"T must be at least 1, got {T}")
+    T = check_count("T", T, 1)
     P, c = np.zeros((lqg.n, lqg.n)), 0.0
     for _ in range(T):
         G = q_matrix(lqg, P)
@@ -156,8 +155,7 @@ def policy_gradient(lqg: LQG, K: ArrayLike, T: int | None = None) -> Array:
     if T is None:
         evaluation = evaluate(lqg, K)
         return -2.0 * gradient_factor(evaluation.G, K) @ evaluation.S
-    if T < 1:
-        raise ValueError(f"T must be at least 1, got {T}")
+    T = check_count("T", T, 1)
     return finite_gradient(lqg, K, T, terminal=np.zeros((lqg.n + lqg.m, lqg.n + lqg.m)))
 
 

@@ -21,9 +21,12 @@ class UnstablePolicyError(ValueError):
 def as_matrix(name: str, value: ArrayLike, shape: tuple[int, int] | None = None) -> Array:
     """A finite, read-only float64 copy of `value`, [rows, columns]; ValueError names the field."""
     try:
-        matrix = np.atleast_2d(np.array(value, dtype=np.float64))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is not a matrix of real numbers: {error}") from error
+        raw = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a matrix: {error}") from error
+    if raw.dtype.kind not in "biuf" or raw.size == 0:
+        raise ValueError(f"{name} must be a matrix of real numbers, got {value!r}")
+    matrix = np.atleast_2d(np.array(raw, dtype=np.float64))
     if matrix.ndim != 2 or (shape is not None and matrix.shape != shape):
         wanted = "two axes" if shape is None else f"shape {list(shape)}"
         raise ValueError(f"{name} must have {wanted}, got shape {list(matrix.shape)}")
@@ -33,7 +36,8 @@ def as_matrix(name: str, value: ArrayLike, shape: tuple[int, int] | None = None)
     return matrix
 
 
-def _as_symmetric(name: str, value: ArrayLike, size: int, *, definite: bool = False) -> Array:
+def as_symmetric(name: str, value: ArrayLike, size: int, *, definite: bool = False) -> Array:
+    """`as_matrix` for a symmetric positive semi-definite (or definite) matrix, [size, size]."""
     matrix = as_matrix(name, value, (size, size))
     scale = max(float(np.abs(matrix).max()), np.finfo(np.float64).tiny)
     if np.abs(matrix - matrix.T).max() > _RELATIVE_TOLERANCE * scale:
@@ -46,6 +50,19 @@ def _as_symmetric(name: str, value: ArrayLike, size: int, *, definite: bool = Fa
             f"{name} must be positive semi-definite; smallest eigenvalue {smallest:.3g}"
         )
     return matrix
+
+
+def check_count(name: str, value: float, minimum: int) -> int:
+    """`value` if it is a whole number of at least `minimum`; ValueError naming it otherwise."""
+    if not (value >= minimum and value % 1 == 0):
+        raise ValueError(f"{name} must be a whole number of at least {minimum}, got {value}")
+    return int(value)
+
+
+def check_discount(gamma: object) -> None:
+    """ValueError unless gamma is a number in [0, 1)."""
+    if not (isinstance(gamma, int | float | np.number) and 0.0 <= float(gamma) < 1.0):
+        raise ValueError(f"gamma must lie in [0, 1), got {gamma!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,18 +113,17 @@ class LQG:
             raise ValueError(f"A must be square, got shape {list(A.shape)}")
         if B.shape[0] != n:
             raise ValueError(f"B must have {n} rows like A, got shape {list(B.shape)}")
-        if not (np.isfinite(gamma) and 0.0 <= gamma < 1.0):
-            raise ValueError(f"gamma must lie in [0, 1), got {gamma}")
+        check_discount(gamma)
         fields = {
             "A": A,
             "B": B,
-            "Q": _as_symmetric("Q", Q, n),
-            "R": _as_symmetric("R", R, m, definite=True),
-            "W": _as_symmetric("W", np.zeros((n, n)) if W is None else W, n),
-            "action_cov": _as_symmetric(
+            "Q": as_symmetric("Q", Q, n),
+            "R": as_symmetric("R", R, m, definite=True),
+            "W": as_symmetric("W", np.zeros((n, n)) if W is None else W, n),
+            "action_cov": as_symmetric(
                 "action_cov", np.zeros((m, m)) if action_cov is None else action_cov, m
             ),
-            "M0": _as_symmetric("M0", np.eye(n) if M0 is None else M0, n),
+            "M0": as_symmetric("M0", np.eye(n) if M0 is None else M0, n),
             "gamma": float(gamma),
         }
         for name, value in fields.items():

@@ -20,7 +20,7 @@ from analytic.exact import (
     on_policy,
     policy_gradient,
 )
-from analytic.lqg import LQG, Array, as_matrix
+from analytic.lqg import LQG, Array, as_matrix, as_symmetric, check_count
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class LinearModel:
         A, B = as_matrix("model.A", A, (n, n)), as_matrix("model.B", B)
         if B.shape[0] != n:
             raise ValueError(f"model.B must have {n} rows like model.A, got {list(B.shape)}")
-        W = as_matrix("model.W", np.zeros((n, n)) if W is None else W, (n, n))
+        W = as_symmetric("model.W", np.zeros((n, n)) if W is None else W, n)
         for name, value in (("A", A), ("B", B), ("W", W)):
             object.__setattr__(self, name, value)
 
@@ -80,13 +80,6 @@ def resolve(
     return model, critic
 
 
-def check_horizon(horizon: int) -> int:
-    """`horizon` if it is a whole number of at least 0; ValueError otherwise."""
-    if horizon != int(horizon) or horizon < 0:
-        raise ValueError(f"horizon must be a whole number of at least 0, got {horizon}")
-    return int(horizon)
-
-
 def maac_objective(
     lqg: LQG,
     K: ArrayLike,
@@ -107,7 +100,7 @@ def maac_objective(
         UnstablePolicyError: the exact critic is asked for and does not exist.
         ValueError: shapes do not fit or the horizon is negative.
     """
-    K, horizon = lqg.gain(K), check_horizon(horizon)
+    K, horizon = lqg.gain(K), check_count("horizon", horizon, 0)
     model, critic = resolve(lqg, K, model, critic)
     A_K = closed_loop(model.A, model.B, K)
     drive = model.W + model.B @ lqg.action_cov @ model.B.T
@@ -138,7 +131,7 @@ def maac_gradient(
     Arguments and errors as for `maac_objective`. The critic is a constant of the differentiation
     even when it is the exact Q-function of K: that is what an actor update does.
     """
-    K, horizon = lqg.gain(K), check_horizon(horizon)
+    K, horizon = lqg.gain(K), check_count("horizon", horizon, 0)
     model, critic = resolve(lqg, K, model, critic)
     return finite_gradient(lqg, K, horizon, critic.G, model.A, model.B, model.W)
 

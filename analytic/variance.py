@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analytic.exact import block_diagonal, on_policy
-from analytic.lqg import LQG, Array
-from analytic.objective import LinearModel, QuadraticCritic, check_horizon, resolve
+from analytic.lqg import LQG, Array, as_symmetric, check_count
+from analytic.objective import LinearModel, QuadraticCritic, resolve
 
 
 class Moments(NamedTuple):
@@ -59,9 +59,8 @@ def pathwise_moments(
         UnstablePolicyError: the exact critic is asked for and does not exist.
         ValueError: shapes do not fit, or a count is out of range.
     """
-    K, horizon = lqg.gain(K), check_horizon(horizon)
-    if terminal_samples < 1:
-        raise ValueError(f"terminal_samples must be at least 1, got {terminal_samples}")
+    K, horizon = lqg.gain(K), check_count("horizon", horizon, 0)
+    terminal_samples = check_count("terminal_samples", terminal_samples, 1)
     model, critic = resolve(lqg, K, model, critic)
     rollout = _linear_rollout(lqg, model, K, horizon, terminal_samples)
     inputs = np.concatenate([rollout.states, rollout.actions], axis=1)
@@ -102,9 +101,8 @@ def score_function_moments(
         UnstablePolicyError: the exact critic is asked for and does not exist.
         ValueError: shapes do not fit, the horizon is out of range or action_cov is singular.
     """
-    K, horizon = lqg.gain(K), check_horizon(horizon)
-    if np.linalg.eigvalsh(lqg.action_cov)[0] <= 0.0:
-        raise ValueError("action_cov must be positive definite: the score divides by it")
+    K, horizon = lqg.gain(K), check_count("horizon", horizon, 0)
+    as_symmetric("action_cov", lqg.action_cov, lqg.m, definite=True)  # the score divides by it
     if critic is None and not (bootstrap or baseline):
         critic = QuadraticCritic(np.zeros((lqg.n + lqg.m,) * 2))  # not used: spare its solution
     model, critic = resolve(lqg, K, None, critic)

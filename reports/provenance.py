@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.units import ROOT, write_csv
+from reports.units import PUBLISHED_DIGITS, ROOT, write_csv
 
 _PACKAGES = ("matplotlib", "numpy", "pandas", "scipy", "torch")
 
@@ -62,7 +62,7 @@ def publish(
     for name, table in tables.items():
         path = folder / name
         before = path.read_bytes() if path.exists() else None
-        write_csv(table, path)
+        write_csv(table, path, PUBLISHED_DIGITS)
         changed |= path.read_bytes() != before
     if changed:
         text = json.dumps(record(command, configuration), indent=2, default=str)

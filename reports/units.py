@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "runs"
-FLOAT_FORMAT = "%.6g"
+PUBLISHED_DIGITS = "%.6g"
+"""Float format of committed tables: digits that repeat on machines of the same kind."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -111,10 +112,16 @@ def _run_unit(unit: Callable[[], pd.DataFrame], path: Path) -> None:
     write_csv(table, path)
 
 
-def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table so that a half-written file never carries the final name."""
+def write_csv(table: pd.DataFrame, path: Path, digits: str | None = None) -> None:
+    """Write a table so that a half-written file never carries the final name.
+
+    Args:
+        table: what to write.
+        path: where.
+        digits: float format; None keeps every digit.
+    """
     temporary = path.with_suffix(".partial")
-    table.to_csv(temporary, index=False, float_format=FLOAT_FORMAT, lineterminator="\n")
+    table.to_csv(temporary, index=False, float_format=digits, lineterminator="\n")
     temporary.replace(path)
 
 

@@ -18,7 +18,8 @@ LAYERS = [
     {"objectives"},
     {"fitting", "estimators"},
     {"scoring"},
-    {"cli", "__main__"},
+    {"cli"},
+    {"__main__"},
 ]
 DRAWING = {"figure", "style", "statistics"}
 

@@ -9,7 +9,7 @@ import pandas as pd
 from reports import provenance
 from reports.estimators.cost import cost_table
 from reports.estimators.experiment import experiment
-from reports.units import RUNS, run, write_csv
+from reports.units import PUBLISHED_DIGITS, RUNS, run, write_csv
 
 
 def make_data(profile: str, folder: Path, runs: Path = RUNS) -> bool:
@@ -22,7 +22,7 @@ def make_data(profile: str, folder: Path, runs: Path = RUNS) -> bool:
     command = f"maac-bench figure estimators --profile {profile}"
     changed = provenance.publish({"data.csv": data}, folder, command, plan.configuration)
     if changed or not (folder / "cost.csv").exists():
-        write_csv(cost_table(), folder / "cost.csv")
+        write_csv(cost_table(), folder / "cost.csv", PUBLISHED_DIGITS)
     (folder / "table.md").write_text(markdown(data, pd.read_csv(folder / "cost.csv")))
     return changed
 

@@ -65,7 +65,7 @@ def measure_constants(
             pairs = zip(trajectory.states[:-1], trajectory.actions, strict=True)
             return torch.stack([torch.cat([s, a.value], dim=-1) for s, a in pairs])
 
-        paths.append(_differentiate_path(follow, policy.gain))
+        paths.append(_differentiate_path(follow, policy.gain.contiguous()))
     exact, fitted = paths
     jacobian = torch.tensor(np.hstack([lqg.A, lqg.B]), dtype=torch.float32)
     model_error = _model_error(learned, fitted.inputs, noise.model, jacobian, n)

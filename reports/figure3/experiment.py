@@ -57,6 +57,8 @@ class Profile:
     critic: CriticConfig
     samples: int = 128
     """rollouts per expected gradient"""
+    chunk: int = 64
+    """rollouts in memory at a time"""
     seeds_per_unit: int = 5
     episode: int = 50
     """steps per data-collection episode"""
@@ -209,24 +211,22 @@ def measure_gradients(
     assert task.lqg is not None
     dynamics: dict[str, Dynamics] = {"true": task.dynamics, "learned": learned.dynamics}
     critics = {"exact": exact_critics(task, stack), "learned": learned.critic}
-    start = task.start(stack.streams("gradient-start"), profile.samples)
-    copies = per_sample_policy(policy, profile.samples)
-    noise_streams = stack.streams("gradient-noise")
+    noise_streams, start_streams = stack.streams("gradient-noise"), stack.streams("gradient-start")
+    starts = [
+        task.start(start_streams, profile.chunk) for _ in range(profile.samples // profile.chunk)
+    ]
+    copies = per_sample_policy(policy, profile.chunk)
     tables = []
     for horizon in profile.horizons:
         estimator = make_estimator("pathwise", Settings(horizon=horizon))
-        noise = estimator.draw(noise_streams, learned, policy, start)
-        samples = {
-            (model, critic): estimator.gradient(
-                learned._replace(dynamics=dynamics[model], critic=critics[critic]),
-                copies,
-                start,
-                noise,
-            )[0]
-            .double()
-            .numpy()
-            for model, critic in product(dynamics, critics)
-        }
+        chunks: dict[tuple[str, str], list[Array]] = {k: [] for k in product(dynamics, critics)}
+        for start in starts:
+            noise = estimator.draw(noise_streams, learned, policy, start)
+            for (model, critic), estimates in chunks.items():
+                problem = learned._replace(dynamics=dynamics[model], critic=critics[critic])
+                (gradient,) = estimator.gradient(problem, copies, start, noise)
+                estimates.append(gradient.double().numpy())
+        samples = {pair: np.concatenate(arrays, axis=1) for pair, arrays in chunks.items()}
         exact = np.array([analytic.maac_gradient(task.lqg, K, horizon) for K in stack.gains])
         for (model, critic), values in samples.items():
             # Common random numbers: only the difference from the exactly known pair is sampled.

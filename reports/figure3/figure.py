@@ -113,7 +113,7 @@ def _draw_objective(axes: Axes, data: pd.DataFrame, limits: pd.DataFrame) -> Non
         axes.plot(band["horizon"], band["mean"], style, color=color, label=f"Lemma 4.1, {form}")
     axes.set_yscale("log")
     axes.set_ylim(top=highest * 300)  # the bounds leave the panel: they grow exponentially
-    axes.legend()
+    axes.legend(loc="upper left")
 
 
 def _draw_decomposition(axes: Axes, parts: pd.DataFrame) -> None:
@@ -131,7 +131,7 @@ def _draw_direction(axes: Axes, data: pd.DataFrame) -> None:
     _curve(axes, data, "learned", "return", ORANGE, "norm / the return's", "norm_ratio")
     _curve(axes, data, "learned", "objective", SKY, "cosine to the objective's", "cosine")
     axes.axhline(1.0, color=GREY, lw=0.8)
-    axes.legend()
+    axes.legend(loc="lower right")
 
 
 def _regimes_figure(tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any]) -> Figure:
@@ -165,3 +165,4 @@ def _horizon_axis(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlim(left=0)
     axes.set_xlabel("horizon H")
+    axes.minorticks_off()

@@ -97,12 +97,7 @@ def test_errors_vanish_with_exact_model_and_critic(horizon):
         assert lemma_4_1(found, horizon, lqg.gamma) == pytest.approx(0.0, abs=1e-10)
 
 
-cancellation = pytest.mark.xfail(
-    strict=True, reason="E|s - s_hat|^2 is a difference of second moments: 1e-16 is lost in it"
-)
-
-
-@pytest.mark.parametrize("error", [1e-5, pytest.param(1e-10, marks=cancellation)])
+@pytest.mark.parametrize("error", [1e-5, 1e-10])
 def test_gaps_between_trajectories_shrink_in_proportion(error):
     lqg, K, *_ = random_case(4)
     small, large = (

@@ -64,9 +64,9 @@ def test_three_axes_name_the_field(name):
 
 
 @pytest.mark.parametrize("name", MATRICES)
-@pytest.mark.parametrize("value", [[["a"]], [[1.0, 2.0], [3.0]]])
-def test_what_is_not_a_matrix_of_numbers_names_the_field(name, value):
-    with pytest.raises(ValueError, match=f"^{name} is not a matrix"):
+@pytest.mark.parametrize("value", [[["a"]], [[1.0, 2.0], [3.0]], np.eye(2) * 1j, []])
+def test_what_is_no_real_matrix_names_the_field(name, value):
+    with pytest.raises(ValueError, match=f"^{name} (must be|is not) a matrix"):
         build(**{name: value})
 
 
@@ -199,3 +199,8 @@ def test_as_matrix_lifts_scalars_and_vectors():
 
 def test_an_unstable_policy_is_a_value_error():
     assert issubclass(UnstablePolicyError, ValueError)
+
+
+def test_a_discount_that_is_no_number_is_named():
+    with pytest.raises(ValueError, match="gamma must lie in"):
+        LQG([[1.0]], [[1.0]], [[1.0]], [[1.0]], gamma="0.9")

@@ -67,7 +67,7 @@ def test_a_folder_that_cannot_be_written_is_named(capsys, tmp_path):
 
 
 def test_interruption_has_its_own_status(capsys, monkeypatch):
-    def interrupt(*_arguments):
+    def interrupt(*_arguments, **_options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("maac_bench.cli.score", interrupt)

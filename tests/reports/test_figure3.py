@@ -13,7 +13,7 @@ from maac_bench.policies import LinearGaussian
 from maac_bench.scoring import require_lqg
 from maac_bench.streams import Streams
 from maac_bench.tasks import LinearGaussianDynamics, make_task
-from maac_bench.types import ModelNoise, Problem
+from maac_bench.types import Problem
 from reports.figure3 import experiment as plan
 from reports.figure3.constants import measure_constants
 from reports.figure3.figure import draw
@@ -33,6 +33,7 @@ TINY = replace(
     seeds=2,
     horizons=(0, 1, 3),
     samples=16,
+    chunk=8,
     model=ModelConfig(members=2, hidden=(8,), max_epochs=2),
     critic=CriticConfig(hidden=(8,), steps=5, batch_size=16),
     regimes={"few": plan.Regime(100), "few-layernorm": plan.Regime(100, layer_norm=True)},
@@ -159,13 +160,7 @@ def test_the_measured_constants_are_the_closed_forms_on_a_linear_model():
     def tensor(x):
         return torch.tensor(x, dtype=torch.float32)
 
-    class OneMember(LinearGaussianDynamics):
-        """Linear dynamics that take a stack axis, as learned ones do."""
-
-        def step(self, state, action, noise: ModelNoise):
-            return super().step(state, action, noise)
-
-    dynamics = OneMember(tensor(model.A), tensor(model.B), task.dynamics.noise_factor)
+    dynamics = LinearGaussianDynamics(tensor(model.A), tensor(model.B), task.dynamics.noise_factor)
     learned = Problem(
         dynamics,
         task.reward,
@@ -184,13 +179,15 @@ def test_the_measured_constants_are_the_closed_forms_on_a_linear_model():
     for horizon in (0, 3):
         closed = analytic.lipschitz_constants(lqg, gain, horizon, model, critic)
         for name in closed._fields:
+            if horizon == 0 and name == "eps_f":
+                continue  # no step of the model is taken, so there is none to measure
             values = np.array([getattr(c, name) for c in measured[horizon]])
             mean_square = np.sqrt(np.mean(values**2))
             assert mean_square == pytest.approx(getattr(closed, name), rel=0.12, abs=1e-6), name
 
 
 def test_the_figure_is_drawn_from_tables_alone(raw, tmp_path):
-    raw = pd.concat([raw, raw.assign(regime="many")])
+    raw = pd.concat([raw, raw[raw["regime"] == "few"].assign(regime="many")])
     errors, limits = error_table(raw), bound_table(raw)
     tables = {
         "data.csv": errors,

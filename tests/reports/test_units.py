@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reports.units import ROOT, Experiment, run, write_csv
+from reports.units import PUBLISHED_DIGITS, ROOT, Experiment, run, write_csv
 
 
 def make_table(directory: str, name: str, value: float) -> pd.DataFrame:
@@ -63,8 +63,10 @@ def test_an_unwritable_folder_is_an_os_error(tmp_path):
 
 def test_a_table_is_never_half_written(tmp_path):
     path = tmp_path / "t.csv"
-    write_csv(pd.DataFrame({"x": [1 / 3]}), path)
+    write_csv(pd.DataFrame({"x": [1 / 3]}), path, PUBLISHED_DIGITS)
     assert path.read_text() == "x\n0.333333\n"
+    write_csv(pd.DataFrame({"x": [1 / 3]}), path)
+    assert pd.read_csv(path)["x"][0] == 1 / 3
     assert list(tmp_path.iterdir()) == [path]
 
 
