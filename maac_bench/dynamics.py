@@ -67,17 +67,15 @@ class Ensemble(NamedTuple):
         Slot i belongs to member i // (P / M): a random permutation into slots gives every sample
         a uniformly drawn member, while all members work on equally long batches.
         """
-        if noise.slots is None:
+        if noise.slots is None or noise.samples is None:
             raise ValueError("an ensemble needs slots in its noise: draw it for this ensemble")
         seeds, n = state.shape[0], state.shape[-1]
         x = torch.cat([state, action], dim=-1).flatten(1, -2)
-        slots = noise.slots
-        sample_of_slot = slots.argsort(dim=-1).clamp(max=x.shape[1] - 1)
-        grouped = _take(x, sample_of_slot).reshape(seeds, self.members, -1, x.shape[-1])
+        grouped = _take(x, noise.samples).reshape(seeds, self.members, -1, x.shape[-1])
         mean, log_var = self.predict(grouped[..., :n], grouped[..., n:])
-        mean = _take(mean.flatten(1, 2), slots[:, : x.shape[1]]).reshape(state.shape)
+        mean = _take(mean.flatten(1, 2), noise.slots).reshape(state.shape)
         if self.noisy:
-            log_var = _take(log_var.flatten(1, 2), slots[:, : x.shape[1]]).reshape(state.shape)
+            log_var = _take(log_var.flatten(1, 2), noise.slots).reshape(state.shape)
             mean = mean + (0.5 * log_var).exp() * noise.normal
         return state + self.targets.inverse(mean)
 
@@ -101,4 +99,4 @@ def init_ensemble(
 
 def _take(x: Tensor, index: Tensor) -> Tensor:
     """Rows of x [seed, N, f] at index [seed, P] -> [seed, P, f]."""
-    return torch.take_along_dim(x, index.unsqueeze(-1), dim=1)
+    return x.gather(1, index.unsqueeze(-1).expand(-1, -1, x.shape[-1]))

@@ -74,7 +74,10 @@ def draw_model_noise(
         return ModelNoise(normal)
     size = int(torch.Size(batch).numel())
     padded = -(-size // dynamics.members) * dynamics.members
-    return ModelNoise(normal, streams.permutations(padded))
+    slots = streams.permutations(padded)
+    # Padding slots repeat the last sample; nothing reads what they give.
+    samples = slots.argsort(dim=-1).clamp(max=size - 1)
+    return ModelNoise(normal, slots[..., :size], samples)
 
 
 def draw_rollout_noise(

@@ -38,13 +38,14 @@ class Transition(NamedTuple):
 class ModelNoise(NamedTuple):
     """Pre-drawn randomness of one dynamics step.
 
-    normal: standard normal, [..., n]. slots: which ensemble slot each sample takes, a permutation
-    over the flattened batch padded to a multiple of the member count, [stack, P]; None for
-    dynamics without members.
+    normal: standard normal, [..., n]. slots: for dynamics with members, which of P slots each of
+    the B flattened samples takes, [stack, B]; P is B padded to a multiple of the member count.
+    samples: the inverse, which sample fills each slot, [stack, P].
     """
 
     normal: Tensor
     slots: Tensor | None = None
+    samples: Tensor | None = None
 
 
 class RolloutNoise(NamedTuple):

@@ -78,7 +78,7 @@ class Profile:
 PROFILES = {
     "quick": Profile(
         seeds=10,
-        horizons=(0, 1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256),
+        horizons=(0, 1, 2, 4, 8, 16, 32, 64, 128, 192, 256),
         model=ModelConfig(members=5, hidden=(32, 32)),
         critic=CriticConfig(
             hidden=(32, 32), learning_rate=1e-3, steps=1500, batch_size=128, target_rate=0.02

@@ -9,6 +9,7 @@ import pandas as pd
 
 import analytic
 from analytic.lqg import Array
+from maac_bench.scoring import require_lqg
 from maac_bench.tasks import make_task
 from reports.figure3.experiment import TASK, gains_along_ascent
 
@@ -22,12 +23,17 @@ _KEYS = ["regime", "gain", "seed", "horizon"]
 @cache
 def exact_gradient(gain: str, horizon: int | None) -> Array:
     """Gradient of the return (horizon None) or of the exact H-step objective, flattened."""
-    lqg = make_task(TASK).lqg
-    assert lqg is not None
-    K = gains_along_ascent(lqg)[gain]
+    lqg, gains = _problem()
+    K = gains[gain]
     if horizon is None:
         return analytic.policy_gradient(lqg, K).ravel()
     return analytic.maac_gradient(lqg, K, horizon).ravel()
+
+
+@cache
+def _problem() -> tuple[analytic.LQG, dict[str, Array]]:
+    lqg = require_lqg(make_task(TASK))
+    return lqg, gains_along_ascent(lqg)
 
 
 def error_table(raw: pd.DataFrame) -> pd.DataFrame:

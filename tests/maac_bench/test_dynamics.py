@@ -74,7 +74,7 @@ def test_batch_axes_between_seed_and_features_are_kept():
     ensemble = init_ensemble(Streams([0, 1], "m"), unit(3, 2), unit(2, 2), hidden=(8,), members=2)
     state, action = torch.randn(2, 3, 4, 2), torch.randn(2, 3, 4, 1)
     noise = draw_model_noise(Streams([0, 1], "x"), ensemble, (3, 4), 2)
-    flat = ModelNoise(noise.normal.flatten(1, 2), noise.slots)
+    flat = noise._replace(normal=noise.normal.flatten(1, 2))
     torch.testing.assert_close(
         ensemble.step(state, action, noise).flatten(1, 2),
         ensemble.step(state.flatten(1, 2), action.flatten(1, 2), flat),
