@@ -150,8 +150,8 @@ def _regimes_figure(tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any
             axes.axvline(choice["h_return"], color=BLUE, lw=0.8, ls="--")
             axes.axvline(choice["h_bound_corrected"], color=RED, lw=0.8, ls=":")
             axes.set_title(
-                f"{_TITLES[regime]}, {gain}: best H = {choice['h_return']}, "
-                f"bound's H = {choice['h_bound_corrected']}",
+                f"{_TITLES[regime]}, {gain}: best H {choice['h_return']}, "
+                f"bound's {choice['h_bound_corrected']}",
                 fontsize=8,
             )
         row[0].set_ylabel("L1 error")
