@@ -35,7 +35,7 @@ def _git(*arguments: str) -> str:
 
 
 def record(command: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Provenance of data produced now."""
+    """Provenance of data that are about to be produced, by the code as it is now."""
     return {
         "command": command,
         "commit": commit(),
@@ -46,16 +46,16 @@ def record(command: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def publish(
-    tables: Mapping[str, pd.DataFrame],
-    folder: Path,
-    command: str,
-    configuration: Mapping[str, Any],
-) -> bool:
+def publish(tables: Mapping[str, pd.DataFrame], folder: Path, origin: Mapping[str, Any]) -> bool:
     """Write tables and provenance into a report's folder; True if they changed what is there.
 
     Data that repeat the published ones byte for byte leave the provenance alone: it then still
     names the commit that first produced them.
+
+    Args:
+        tables: by file name.
+        folder: the report's.
+        origin: from `record`, made before the run.
     """
     folder.mkdir(parents=True, exist_ok=True)
     changed = not (folder / "provenance.json").exists()
@@ -65,7 +65,7 @@ def publish(
         write_csv(table, path, PUBLISHED_DIGITS)
         changed |= path.read_bytes() != before
     if changed:
-        text = json.dumps(record(command, configuration), indent=2, default=str)
+        text = json.dumps(origin, indent=2, default=str)
         (folder / "provenance.json").write_text(text + "\n")
     return changed
 

@@ -18,9 +18,10 @@ def make_data(profile: str, folder: Path, runs: Path = RUNS) -> bool:
     cost.csv holds wall-clock times, which do not repeat: it is written when the data change.
     """
     plan = experiment(profile)
-    data = run(plan, runs)
     command = f"maac-bench figure estimators --profile {profile}"
-    changed = provenance.publish({"data.csv": data}, folder, command, plan.configuration)
+    origin = provenance.record(command, plan.configuration)
+    data = run(plan, runs)
+    changed = provenance.publish({"data.csv": data}, folder, origin)
     if changed or not (folder / "cost.csv").exists():
         write_csv(cost_table(), folder / "cost.csv", PUBLISHED_DIGITS)
     (folder / "table.md").write_text(markdown(data, pd.read_csv(folder / "cost.csv")))

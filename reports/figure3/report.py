@@ -13,6 +13,8 @@ from reports.units import RUNS, run
 def make_data(profile: str, folder: Path, runs: Path = RUNS) -> bool:
     """Run the profile and publish its tables into `folder`; True if they changed."""
     plan = experiment(profile)
+    command = f"maac-bench figure figure3 --profile {profile}"
+    origin = provenance.record(command, plan.configuration)
     raw = run(plan, runs)
     errors, limits = error_table(raw), bound_table(raw)
     tables = {
@@ -21,5 +23,4 @@ def make_data(profile: str, folder: Path, runs: Path = RUNS) -> bool:
         "bounds.csv": limits,
         "horizons.csv": horizon_table(errors, limits),
     }
-    command = f"maac-bench figure figure3 --profile {profile}"
-    return provenance.publish(tables, folder, command, plan.configuration)
+    return provenance.publish(tables, folder, origin)

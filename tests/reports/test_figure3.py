@@ -24,7 +24,7 @@ from reports.figure3.tables import (
     exact_gradient,
     horizon_table,
 )
-from reports.provenance import publish
+from reports.provenance import publish, record
 from reports.style import use_style
 from reports.units import ROOT
 
@@ -195,7 +195,7 @@ def test_the_figure_is_drawn_from_tables_alone(raw, tmp_path):
         "bounds.csv": limits,
         "horizons.csv": horizon_table(errors, limits),
     }
-    publish(tables, tmp_path, "test", {"task": plan.TASK, "profile": "tiny"})
+    publish(tables, tmp_path, record("test", {"task": plan.TASK, "profile": "tiny"}))
     use_style()
     draw(tmp_path)
     first = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
