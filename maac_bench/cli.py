@@ -13,8 +13,8 @@ import tyro
 import analytic
 from maac_bench.estimators import ESTIMATORS, Settings, make_estimator
 from maac_bench.names import lookup
-from maac_bench.scoring import Score, require_lqg, score
-from maac_bench.tasks import TASKS, make_task
+from maac_bench.scoring import Score, score
+from maac_bench.tasks import TASKS, make_task, require_lqg
 from reports.registry import REPORTS, folder
 from reports.style import use_style
 from reports.units import RUNS

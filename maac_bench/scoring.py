@@ -14,7 +14,7 @@ from maac_bench.critics import QuadraticCritic
 from maac_bench.estimators import Estimator
 from maac_bench.policies import LinearGaussian
 from maac_bench.streams import Streams
-from maac_bench.tasks import Task
+from maac_bench.tasks import Task, require_lqg, require_true
 from maac_bench.types import Problem
 
 _LARGEST_CHUNK = 2_000_000  # samples * steps in memory at a time
@@ -54,15 +54,10 @@ def linear_problem(
     q_function = QuadraticCritic(
         torch.tensor(critic.G, dtype=as_tensor), torch.tensor(critic.d, dtype=as_tensor)
     )
-    problem = Problem(task.dynamics, task.reward, task.terminated, q_function, task.discount)
+    problem = Problem(
+        require_true(task).dynamics, task.reward, task.terminated, q_function, task.discount
+    )
     return problem, policy
-
-
-def require_lqg(task: Task) -> analytic.LQG:
-    """The task's closed form; ValueError if it has none."""
-    if task.lqg is None:
-        raise ValueError(f"task {task.name!r} has no exact gradient: choose a linear-quadratic one")
-    return task.lqg
 
 
 def replicate(
@@ -83,7 +78,7 @@ def replicate(
     for first in range(0, len(seeds), chunk):
         stacked = seeds[first : first + chunk]
         problem, policy = linear_problem(task, gain, critic, len(stacked))
-        start = task.start(Streams(stacked, f"start-{samples}"), samples)
+        start = require_true(task).start(Streams(stacked, f"start-{samples}"), samples)
         noise = estimator.draw(Streams(stacked, f"noise-{samples}"), problem, policy, start)
         (gradient,) = estimator.gradient(problem, policy, start, noise)
         estimates.append(gradient.double().numpy().reshape(len(stacked), -1))

@@ -3,30 +3,91 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from analytic import double_integrator, random_lqg
 from maac_bench.names import lookup
-from maac_bench.tasks.base import Task
+from maac_bench.tasks.base import Task, TensorDynamics, require_lqg, require_true
+from maac_bench.tasks.gymnasium_v5 import V5_OPTIONS, V5_TASKS, v5_task
 from maac_bench.tasks.linear_quadratic import LinearGaussianDynamics, linear_quadratic_task
+from maac_bench.tasks.mujoco_paper import EPISODE_STEPS, PAPER_TASKS, paper_task
+from maac_bench.tasks.swing_up import CART_POLE, PENDULUM, cart_pole_task, pendulum_task
+from maac_bench.tasks.tensor_env import TensorEnv
 
-__all__ = ["TASKS", "LinearGaussianDynamics", "Task", "linear_quadratic_task", "make_task"]
+__all__ = [
+    "TASKS",
+    "LinearGaussianDynamics",
+    "Task",
+    "TensorDynamics",
+    "linear_quadratic_task",
+    "make_env",
+    "make_task",
+    "require_lqg",
+    "require_true",
+]
 
-# The random problems are part of their tasks' names: other matrices, other name.
+DOUBLE_INTEGRATOR = "maac_bench/DoubleIntegrator-v0"
+
+
+def _random_lqg_task(n: int, m: int) -> Task:
+    # The matrices are part of the task's name: other matrices, other name.
+    lqg = random_lqg(n, m, np.random.default_rng(n))
+    return linear_quadratic_task(f"maac_bench/RandomLQG{n}-v0", lqg)
+
+
 TASKS: dict[str, Callable[[], Task]] = {
-    "maac_bench/DoubleIntegrator-v0": lambda: linear_quadratic_task(
-        "maac_bench/DoubleIntegrator-v0", double_integrator()
-    ),
-    "maac_bench/RandomLQG6-v0": lambda: linear_quadratic_task(
-        "maac_bench/RandomLQG6-v0", random_lqg(6, 2, np.random.default_rng(6))
-    ),
-    "maac_bench/RandomLQG20-v0": lambda: linear_quadratic_task(
-        "maac_bench/RandomLQG20-v0", random_lqg(20, 4, np.random.default_rng(20))
-    ),
+    DOUBLE_INTEGRATOR: lambda: linear_quadratic_task(DOUBLE_INTEGRATOR, double_integrator()),
+    "maac_bench/RandomLQG6-v0": partial(_random_lqg_task, 6, 2),
+    "maac_bench/RandomLQG20-v0": partial(_random_lqg_task, 20, 4),
+    PENDULUM: pendulum_task,
+    CART_POLE: cart_pole_task,
+    **{f"maac_bench/{name}-v0": partial(paper_task, name) for name in PAPER_TASKS},
+    **{name: partial(v5_task, name) for name in V5_TASKS},
 }
+
+# Linear-quadratic actions have no natural limit; this one leaves an optimal policy alone.
+_ACTION_LIMITS = {PENDULUM: 1.0, CART_POLE: 1.0}
+_TENSOR_EPISODE_STEPS = 200
 
 
 def make_task(name: str) -> Task:
     """The task of that name; ValueError naming the known ones otherwise."""
     return lookup("task", name, TASKS)()
+
+
+def make_env(name: str, **options: Any) -> gym.Env[Any, Any]:  # noqa: ANN401
+    """The task's Gymnasium environment, with its time limit.
+
+    Args:
+        name: see `TASKS`.
+        options: for `gymnasium.make`, such as render_mode.
+    """
+    lookup("task", name, TASKS)
+    return gym.make(name, **V5_OPTIONS.get(name, {}), **options)
+
+
+def _tensor_env(name: str, **options: Any) -> TensorEnv:  # noqa: ANN401
+    return TensorEnv(make_task(name), _ACTION_LIMITS.get(name, 5.0), **options)
+
+
+def _register() -> None:
+    for name in TASKS:
+        if name in V5_TASKS:
+            continue
+        short = name.removeprefix("maac_bench/").removesuffix("-v0")
+        if short in PAPER_TASKS:
+            gym.register(
+                name,
+                "maac_bench.tasks.mujoco_env:PaperEnv",
+                max_episode_steps=EPISODE_STEPS,
+                kwargs={"task": short},
+            )
+        else:
+            gym.register(name, partial(_tensor_env, name), max_episode_steps=_TENSOR_EPISODE_STEPS)
+
+
+_register()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from analytic import LQG
 from maac_bench.streams import Streams
-from maac_bench.tasks.base import Task
+from maac_bench.tasks.base import Task, TensorDynamics, never
 from maac_bench.types import ModelNoise
 
 
@@ -39,14 +39,12 @@ def linear_quadratic_task(name: str, lqg: LQG) -> Task:
     def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         return -((state @ Q) * state).sum(dim=-1) - ((action @ R) * action).sum(dim=-1)
 
-    def terminated(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-        return torch.zeros_like(state[..., 0])
-
     def start(streams: Streams, count: int) -> Tensor:
         return streams.normal(count, lqg.n) @ start_factor.mT
 
     dynamics = LinearGaussianDynamics(_tensor(lqg.A), _tensor(lqg.B), _tensor(matrix_root(lqg.W)))
-    return Task(name, lqg.n, lqg.m, lqg.gamma, reward, terminated, start, dynamics, lqg)
+    true = TensorDynamics(dynamics, start)
+    return Task(name, lqg.n, lqg.m, lqg.gamma, reward, never, true, lqg)
 
 
 def matrix_root(covariance: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from maac_bench.estimators import ESTIMATORS, make_estimator
 from maac_bench.scoring import linear_problem
 from maac_bench.streams import Streams
-from maac_bench.tasks import make_task
+from maac_bench.tasks import make_task, require_true
 from reports.estimators.experiment import FULL_HORIZON, PROFILES, prepare
 
 SAMPLES = 256
@@ -38,7 +38,7 @@ def seconds_per_gradient(task_name: str, name: str) -> float:
     task, setup = make_task(task_name), prepare(task_name, name, PROFILES["quick"].horizon)
     problem, policy = linear_problem(task, setup.gain, setup.critic, stack=1)
     estimator = make_estimator(name, setup.settings)
-    start = task.start(Streams([0], "cost-start"), SAMPLES)
+    start = require_true(task).start(Streams([0], "cost-start"), SAMPLES)
     noise = estimator.draw(Streams([0], "cost-noise"), problem, policy, start)
     times = []
     for _ in range(_REPEATS):

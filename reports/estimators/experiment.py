@@ -18,7 +18,7 @@ from analytic.lqg import Array
 from maac_bench.estimators import ESTIMATORS, Settings, make_estimator
 from maac_bench.names import lookup
 from maac_bench.scoring import score
-from maac_bench.tasks import make_task
+from maac_bench.tasks import make_task, require_lqg
 from reports.units import Experiment
 
 POLICY_SHARE, CRITIC_SHARE = 0.5, 0.4
@@ -73,8 +73,7 @@ def experiment(profile_name: str) -> Experiment:
 
 def prepare(task_name: str, estimator: str, horizon: int) -> Setup:
     """The oracle's side of one unit."""
-    lqg = make_task(task_name).lqg
-    assert lqg is not None
+    lqg = require_lqg(make_task(task_name))
     best = analytic.optimal_gain(lqg)
     stale = analytic.evaluate(lqg, CRITIC_SHARE * best)
     if estimator in WITHOUT_CRITIC:

@@ -19,7 +19,7 @@ from analytic import Constants
 from maac_bench.policies import LinearGaussian
 from maac_bench.rollout import draw_rollout_noise, rollout
 from maac_bench.streams import Streams
-from maac_bench.tasks import Task
+from maac_bench.tasks import Task, require_lqg, require_true
 from maac_bench.types import ModelNoise, Problem
 
 _SAMPLES = 32
@@ -50,10 +50,9 @@ def measure_constants(
         streams: makes the random streams.
         horizons: every H asked for.
     """
-    assert task.lqg is not None
-    lqg, n = task.lqg, task.state_size
+    lqg, n = require_lqg(task), task.state_size
     last = max(horizons)
-    start = task.start(streams("bound-start"), _SAMPLES)
+    start = require_true(task).start(streams("bound-start"), _SAMPLES)
     noise = draw_rollout_noise(
         streams("bound-noise"), learned.dynamics, last + 1, (_SAMPLES,), n, task.action_size
     )

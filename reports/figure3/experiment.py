@@ -27,7 +27,7 @@ from maac_bench.names import lookup
 from maac_bench.policies import LinearGaussian
 from maac_bench.rollout import draw_rollout_noise, rollout, transitions
 from maac_bench.streams import Streams
-from maac_bench.tasks import Task, make_task
+from maac_bench.tasks import Task, make_task, require_lqg, require_true
 from maac_bench.types import Dynamics, Problem, Transition
 from reports.figure3.constants import measure_constants
 from reports.units import Experiment
@@ -146,8 +146,8 @@ def run_unit(profile: Profile, regime_name: str, seeds: tuple[int, ...]) -> pd.D
         `bound_horizon`).
     """
     task = make_task(TASK)
-    assert task.lqg is not None
-    gains = gains_along_ascent(task.lqg)
+    lqg = require_lqg(task)
+    gains = gains_along_ascent(lqg)
     pairs = list(product(seeds, gains))
     stack = Stack(
         tuple(seed for seed, _ in pairs),
@@ -155,7 +155,7 @@ def run_unit(profile: Profile, regime_name: str, seeds: tuple[int, ...]) -> pd.D
         np.array([gains[gain] for _, gain in pairs]),
     )
     regime = profile.regimes[regime_name]
-    action_std = float(np.sqrt(task.lqg.action_cov[0, 0]))
+    action_std = float(np.sqrt(lqg.action_cov[0, 0]))
     policy = LinearGaussian(
         torch.tensor(stack.gains, dtype=torch.float32), torch.tensor([[action_std]])
     )
@@ -179,13 +179,14 @@ def collect(
     """`count` transitions per pair: episodes from p0 under the policy plus exploration noise."""
     episodes = count // profile.episode
     explorer = LinearGaussian(policy.gain, profile.exploration_std * torch.eye(task.action_size))
+    true = require_true(task)
     problem = Problem(
-        task.dynamics, task.reward, task.terminated, exact_critics(task, stack), task.discount
+        true.dynamics, task.reward, task.terminated, exact_critics(task, stack), task.discount
     )
-    start = task.start(stack.streams("data-start"), episodes)
+    start = true.start(stack.streams("data-start"), episodes)
     noise = draw_rollout_noise(
         stack.streams("data-noise"),
-        task.dynamics,
+        true.dynamics,
         profile.episode,
         (episodes,),
         task.state_size,
@@ -196,8 +197,8 @@ def collect(
 
 def exact_critics(task: Task, stack: Stack) -> QuadraticCritic:
     """Each pair's own exact Q-function."""
-    assert task.lqg is not None
-    exact = [analytic.evaluate(task.lqg, K) for K in stack.gains]
+    lqg = require_lqg(task)
+    exact = [analytic.evaluate(lqg, K) for K in stack.gains]
     return QuadraticCritic(
         torch.tensor(np.array([e.G for e in exact]), dtype=torch.float32),
         torch.tensor([e.d for e in exact], dtype=torch.float32),
@@ -208,12 +209,12 @@ def measure_gradients(
     task: Task, learned: Problem, policy: LinearGaussian, stack: Stack, profile: Profile
 ) -> pd.DataFrame:
     """Expected pathwise gradients for every horizon and every combination of learned parts."""
-    assert task.lqg is not None
-    dynamics: dict[str, Dynamics] = {"true": task.dynamics, "learned": learned.dynamics}
+    lqg, true = require_lqg(task), require_true(task)
+    dynamics: dict[str, Dynamics] = {"true": true.dynamics, "learned": learned.dynamics}
     critics = {"exact": exact_critics(task, stack), "learned": learned.critic}
     noise_streams, start_streams = stack.streams("gradient-noise"), stack.streams("gradient-start")
     starts = [
-        task.start(start_streams, profile.chunk) for _ in range(profile.samples // profile.chunk)
+        true.start(start_streams, profile.chunk) for _ in range(profile.samples // profile.chunk)
     ]
     copies = per_sample_policy(policy, profile.chunk)
     tables = []
@@ -227,7 +228,7 @@ def measure_gradients(
                 (gradient,) = estimator.gradient(problem, copies, start, noise)
                 estimates.append(gradient.double().numpy())
         samples = {pair: np.concatenate(arrays, axis=1) for pair, arrays in chunks.items()}
-        exact = np.array([analytic.maac_gradient(task.lqg, K, horizon) for K in stack.gains])
+        exact = np.array([analytic.maac_gradient(lqg, K, horizon) for K in stack.gains])
         for (model, critic), values in samples.items():
             # Common random numbers: only the difference from the exactly known pair is sampled.
             difference = values - samples["true", "exact"]
@@ -249,7 +250,7 @@ def measure_bounds(
     task: Task, learned: Problem, policy: LinearGaussian, stack: Stack, profile: Profile
 ) -> pd.DataFrame:
     """Lemma 4.1, printed and corrected, with constants measured on the learned pair."""
-    true = learned._replace(dynamics=task.dynamics, critic=exact_critics(task, stack))
+    true = learned._replace(dynamics=require_true(task).dynamics, critic=exact_critics(task, stack))
     horizons = [H for H in profile.horizons if profile.bound_horizon >= H]
     measured = measure_constants(task, true, learned, policy, stack.streams, horizons)
     rows = []

@@ -9,8 +9,7 @@ import pandas as pd
 
 import analytic
 from analytic.lqg import Array
-from maac_bench.scoring import require_lqg
-from maac_bench.tasks import make_task
+from maac_bench.tasks import make_task, require_lqg
 from reports.figure3.experiment import TASK, gains_along_ascent
 
 BATCH = 256

@@ -10,7 +10,7 @@ from maac_bench.critics import QuadraticCritic
 from maac_bench.nets import init_mlp
 from maac_bench.policies import LinearGaussian, SquashedGaussian
 from maac_bench.streams import Streams
-from maac_bench.tasks import linear_quadratic_task
+from maac_bench.tasks import linear_quadratic_task, require_true
 from maac_bench.types import Problem
 
 
@@ -31,6 +31,7 @@ def make_case(stack: int = 1, n: int = 3, m: int = 2, seed: int = 0) -> Case:
     stale = analytic.evaluate(lqg, 0.3 * best)
     critic = analytic.QuadraticCritic(stale.G, stale.d)
     task = linear_quadratic_task("test/LQG-v0", lqg)
+    true = require_true(task)
     dtype = torch.get_default_dtype()
     torch_critic = QuadraticCritic(
         torch.tensor(critic.G, dtype=dtype), torch.tensor(critic.d, dtype=dtype)
@@ -39,8 +40,8 @@ def make_case(stack: int = 1, n: int = 3, m: int = 2, seed: int = 0) -> Case:
         torch.tensor(0.6 * best, dtype=dtype).expand(stack, m, n),
         torch.tensor(np.linalg.cholesky(lqg.action_cov), dtype=dtype),
     )
-    problem = Problem(task.dynamics, task.reward, task.terminated, torch_critic, lqg.gamma)
-    return Case(lqg, 0.6 * best, critic, problem, policy, task.start)
+    problem = Problem(true.dynamics, task.reward, task.terminated, torch_critic, lqg.gamma)
+    return Case(lqg, 0.6 * best, critic, problem, policy, true.start)
 
 
 def squashed_policy(seeds, n: int = 3, m: int = 2, width: int = 8) -> SquashedGaussian:

@@ -5,9 +5,9 @@ import torch
 import analytic
 from maac_bench.estimators import ESTIMATORS, Settings, make_estimator
 from maac_bench.estimators.base import per_sample_policy
-from maac_bench.scoring import replicate, require_lqg, score
+from maac_bench.scoring import replicate, score
 from maac_bench.streams import Streams
-from maac_bench.tasks import linear_quadratic_task, make_task
+from maac_bench.tasks import linear_quadratic_task, make_task, require_lqg
 from tests.maac_bench.problems import make_case, squashed_policy
 
 WITHOUT_CRITIC = ("bptt", "score", "score-baseline")

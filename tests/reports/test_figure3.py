@@ -10,9 +10,8 @@ from analytic.lqg import double_integrator
 from maac_bench.critics import QuadraticCritic
 from maac_bench.fitting import CriticConfig, ModelConfig
 from maac_bench.policies import LinearGaussian
-from maac_bench.scoring import require_lqg
 from maac_bench.streams import Streams
-from maac_bench.tasks import LinearGaussianDynamics, make_task
+from maac_bench.tasks import LinearGaussianDynamics, make_task, require_lqg, require_true
 from maac_bench.types import Problem
 from reports.figure3 import experiment as plan
 from reports.figure3.constants import measure_constants
@@ -160,7 +159,9 @@ def test_the_measured_constants_are_the_closed_forms_on_a_linear_model():
     def tensor(x):
         return torch.tensor(x, dtype=torch.float32)
 
-    dynamics = LinearGaussianDynamics(tensor(model.A), tensor(model.B), task.dynamics.noise_factor)
+    dynamics = LinearGaussianDynamics(
+        tensor(model.A), tensor(model.B), require_true(task).dynamics.noise_factor
+    )
     learned = Problem(
         dynamics,
         task.reward,
@@ -169,7 +170,8 @@ def test_the_measured_constants_are_the_closed_forms_on_a_linear_model():
         task.discount,
     )
     true = learned._replace(
-        dynamics=task.dynamics, critic=QuadraticCritic(tensor(exact.G), tensor(exact.d))
+        dynamics=require_true(task).dynamics,
+        critic=QuadraticCritic(tensor(exact.G), tensor(exact.d)),
     )
     stack = 40
     policy = LinearGaussian(tensor(gain).expand(stack, -1, -1), torch.tensor([[0.1]]))

@@ -1,0 +1,250 @@
+"""Model-side reward and termination against the environments, on real transitions."""
+
+from typing import NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+
+import analytic
+from maac_bench.streams import Streams
+from maac_bench.tasks import TASKS, make_env, make_task, require_lqg, require_true
+from maac_bench.tasks.base import Task
+from maac_bench.tasks.gymnasium_v5 import V5_TASKS
+from maac_bench.tasks.mujoco_paper import PAPER_TASKS
+from maac_bench.types import ModelNoise
+
+PAPER = [f"maac_bench/{name}-v0" for name in PAPER_TASKS]
+SWING_UP = ["maac_bench/Pendulum-v0", "maac_bench/CartPole-v0"]
+LINEAR = [name for name in TASKS if name not in (*PAPER, *SWING_UP, *V5_TASKS)]
+
+# What the -v5 rewards take from outside the observation (displacement over the step, Ant's contact
+# forces): root mean square and mean of the difference over the transitions below.
+V5_REWARD_ERROR = {
+    "HalfCheetah-v5": (0.2, 0.01),
+    "Hopper-v5": (0.01, 0.003),
+    "Walker2d-v5": (0.03, 0.003),
+    "Ant-v5": (0.1, 0.01),
+}
+
+# The XML of the cheetah still asks for its total mass in a way MuJoCo is about to drop.
+pytestmark = pytest.mark.filterwarnings("ignore:.*settotalmass.*")
+
+
+class Steps(NamedTuple):
+    state: torch.Tensor
+    action: torch.Tensor
+    reward: np.ndarray
+    next_state: torch.Tensor
+    terminated: np.ndarray
+    truncated: np.ndarray
+
+
+def collect(name: str, count: int = 10_000) -> Steps:
+    """Half uniform actions, half slowly varying ones, which move a body like a trained policy."""
+    env, rng = make_env(name), np.random.default_rng(0)
+    limit = env.action_space.high
+    smooth, rows = np.zeros(limit.shape), []
+    state, _ = env.reset(seed=0)
+    for k in range(count):
+        smooth = np.clip(0.9 * smooth + 0.4 * rng.standard_normal(limit.shape), -1.0, 1.0)
+        uniform = rng.uniform(-1.0, 1.0, limit.shape)
+        action = (limit * (smooth if k // 500 % 2 else uniform)).astype(np.float32)
+        following, reward, terminated, truncated, _ = env.step(action)
+        rows.append((state, action, reward, following, terminated, truncated))
+        state = env.reset(seed=k)[0] if terminated or truncated else following
+    env.close()
+    columns = [np.array(column) for column in zip(*rows, strict=True)]
+    tensors = {i: torch.tensor(columns[i], dtype=torch.float64) for i in (0, 1, 3)}
+    return Steps(*(tensors.get(i, column) for i, column in enumerate(columns)))
+
+
+@pytest.fixture(scope="module", params=list(TASKS))
+def recorded(request) -> tuple[str, Task, Steps]:
+    previous = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        return request.param, make_task(request.param), collect(request.param)
+    finally:
+        torch.set_default_dtype(previous)
+
+
+def test_reward_is_the_environments(recorded):
+    name, task, steps = recorded
+    reward = task.reward(steps.state, steps.action, steps.next_state).numpy()
+    error = reward - steps.reward
+    if name in V5_REWARD_ERROR:
+        rms, mean = V5_REWARD_ERROR[name]
+        assert np.sqrt(np.mean(error**2)) < rms
+        assert abs(error.mean()) < mean
+        # The test can fail: the velocity after the step alone is a clearly worse reading.
+        row = V5_TASKS[name]
+        later = (
+            0.5
+            * (steps.next_state[:, row.velocity_index] - steps.state[:, row.velocity_index]).numpy()
+        )
+        assert np.mean((error + later) ** 2) > 1.5 * np.mean(error**2)
+    else:
+        # Environments with tensor dynamics observe in single precision.
+        np.testing.assert_allclose(reward, steps.reward, rtol=1e-5, atol=1e-5)
+
+
+def test_termination_is_the_environments(recorded):
+    name, task, steps = recorded
+    ended = task.terminated(steps.state, steps.action, steps.next_state).numpy()
+    np.testing.assert_array_equal(ended > 0, steps.terminated)
+    if name in ("Hopper-v5", "Walker2d-v5", "Ant-v5"):
+        assert steps.terminated.sum() > 20, "no ending was seen: nothing was tested"
+    else:
+        assert not steps.terminated.any()
+
+
+def test_a_time_limit_is_a_truncation(recorded):
+    name, _, steps = recorded
+    length = 1000 if name in (*PAPER, *V5_TASKS) else 200
+    if not steps.terminated.any():
+        ends = np.flatnonzero(steps.truncated)
+        np.testing.assert_array_equal(ends, np.arange(length - 1, len(steps.reward), length))
+    assert not (steps.terminated & steps.truncated).any()
+
+
+def test_sizes_are_the_environments(recorded):
+    _, task, steps = recorded
+    assert steps.state.shape[-1] == task.state_size
+    assert steps.action.shape[-1] == task.action_size
+
+
+def test_functions_broadcast_over_leading_axes(recorded):
+    _, task, steps = recorded
+    batch = (steps.state[:24], steps.action[:24], steps.next_state[:24])
+    folded = tuple(x.reshape(2, 3, 4, -1) for x in batch)
+    for function in (task.reward, task.terminated):
+        value = function(*batch)
+        assert value.shape == (24,)
+        torch.testing.assert_close(function(*folded), value.reshape(2, 3, 4))
+
+
+# The checker warns of unbounded spaces, which Gymnasium's own locomotion tasks have as well.
+@pytest.mark.filterwarnings("ignore:.*Box .* space m.* value is -?infinity.*")
+@pytest.mark.parametrize("name", TASKS)
+def test_gymnasium_accepts_the_environment(name):
+    env = make_env(name)
+    check_env(env.unwrapped, skip_render_check=True)
+    env.close()
+
+
+@pytest.mark.parametrize("name", [*PAPER, *SWING_UP, *LINEAR])
+def test_seeds_repeat_and_differ_and_leave_torch_alone(name):
+    env = make_env(name)
+    before = torch.random.get_rng_state()
+
+    def episode(seed: int) -> np.ndarray:
+        state, _ = env.reset(seed=seed)
+        action = 0.3 * env.action_space.high
+        return np.array([state, *(env.step(action)[0] for _ in range(5))])
+
+    np.testing.assert_array_equal(episode(1), episode(1))
+    assert not np.allclose(episode(1), episode(2))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("name", [*SWING_UP, *LINEAR])
+def test_the_environment_steps_the_tensor_dynamics(name):
+    task, env = make_task(name), make_env(name)
+    state, _ = env.reset(seed=3)
+    action = (0.5 * env.action_space.high).astype(np.float32)
+    following, *_ = env.step(action)
+    silent = ModelNoise(torch.zeros(task.state_size))
+    mean = require_true(task).dynamics.step(torch.tensor(state), torch.tensor(action), silent)
+    noise = 0.0 if task.lqg is None else 6 * float(np.sqrt(np.diag(require_lqg(task).W).max()))
+    np.testing.assert_allclose(following, mean.numpy(), atol=1e-5 + noise)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", SWING_UP)
+def test_swing_up_dynamics_have_the_right_derivative(name):
+    task = make_task(name)
+    start = require_true(task).start(Streams([0], "s"), 3)[0].requires_grad_()
+    action = torch.tensor([[0.3], [-0.9], [0.0]], requires_grad=True)
+
+    def step(state, action):
+        noise = ModelNoise(torch.zeros_like(state))
+        following = require_true(task).dynamics.step(state, action, noise)
+        return following, task.reward(state, action, following)
+
+    assert torch.autograd.gradcheck(step, (start, action))
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(("name", "cosine"), [(SWING_UP[0], 0), (SWING_UP[1], 1)])
+def test_angles_stay_on_the_circle(name, cosine):
+    true = require_true(make_task(name))
+    state = true.start(Streams([0], "s"), 5)
+    for _ in range(200):
+        action = torch.ones_like(state[..., :1])
+        state = true.dynamics.step(state, action, ModelNoise(torch.zeros_like(state)))
+    radius = state[..., cosine] ** 2 + state[..., cosine + 1] ** 2
+    torch.testing.assert_close(radius, torch.ones_like(radius))
+
+
+@pytest.mark.usefixtures("float64")
+def test_an_unforced_pendulum_swings_at_its_small_angle_frequency():
+    """Hanging: w^2 = 3 g / (2 l), so the period is 2 pi / sqrt(15) = 1.622 s."""
+    true = require_true(make_task("maac_bench/Pendulum-v0"))
+    angle = torch.tensor(np.pi + 0.02)
+    state = torch.stack([angle.cos(), angle.sin(), torch.tensor(0.0)])
+    sines = []
+    for _ in range(400):
+        state = true.dynamics.step(state, torch.zeros(1), ModelNoise(torch.zeros(3)))
+        sines.append(float(state[1]))
+    crossings = np.flatnonzero(np.diff(np.sign(sines)))
+    period = 2 * 0.05 * np.diff(crossings).mean()
+    assert period == pytest.approx(2 * np.pi / np.sqrt(15), rel=0.01)
+
+
+@pytest.mark.usefixtures("float64")
+def test_an_unforced_cart_pole_keeps_its_energy():
+    """Semi-implicit Euler conserves energy up to a bounded ripple."""
+    dynamics = require_true(make_task("maac_bench/CartPole-v0")).dynamics._replace(dt=0.002)
+    state = torch.tensor([0.0, -np.cos(0.5), -np.sin(0.5), 0.0, 0.0])
+
+    def energy(state):
+        _, cosine, _, speed, rate = state.tolist()
+        m, M, half = 0.1, 1.0, 0.5
+        kinetic = 0.5 * (M + m) * speed**2 + m * half * speed * rate * cosine
+        kinetic += 0.5 * (4.0 / 3.0) * m * half**2 * rate**2
+        return kinetic + m * 9.8 * half * cosine
+
+    start, ripple = energy(state), 0.0
+    for _ in range(3000):
+        state = dynamics.step(state, torch.zeros(1), ModelNoise(torch.zeros(5)))
+        ripple = max(ripple, abs(energy(state) - start))
+    assert ripple < 0.01 * 0.1 * 9.8 * 0.5
+
+
+def test_paper_rewards_by_hand():
+    state = torch.zeros(1, 27)
+    state[:, 0], state[:, 13] = 0.57 + 0.2, 3.0
+    reward = make_task("maac_bench/Ant-v0").reward(state, torch.ones(1, 8), state)
+    assert float(reward) == pytest.approx(3.0 - 0.8 - 3.0 * 0.04 + 1.0, abs=1e-6)
+    state = torch.zeros(1, 17)
+    state[:, 0], state[:, 8] = 5.0, 2.0
+    reward = make_task("maac_bench/HalfCheetah-v0").reward(state, torch.ones(1, 6), state)
+    assert float(reward) == pytest.approx(2.0 - 0.6, abs=1e-6)
+
+
+def test_tasks_without_a_closed_form_say_so():
+    with pytest.raises(ValueError, match="'Hopper-v5' has no exact gradient"):
+        require_lqg(make_task("Hopper-v5"))
+    with pytest.raises(ValueError, match="'Hopper-v5' has no tensor dynamics"):
+        require_true(make_task("Hopper-v5"))
+    with pytest.raises(ValueError, match="unknown task 'Humanoid-v5'; choose from"):
+        make_env("Humanoid-v5")
+
+
+def test_the_double_integrator_is_the_oracles():
+    lqg = require_lqg(make_task("maac_bench/DoubleIntegrator-v0"))
+    np.testing.assert_array_equal(lqg.A, analytic.double_integrator().A)
+    assert "maac_bench/DoubleIntegrator-v0" in gym.registry
