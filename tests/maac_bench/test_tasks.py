@@ -128,6 +128,7 @@ def test_functions_broadcast_over_leading_axes(recorded):
 
 # The checker warns of unbounded spaces, which Gymnasium's own locomotion tasks have as well.
 @pytest.mark.filterwarnings("ignore:.*Box .* space m.* value is -?infinity.*")
+@pytest.mark.filterwarnings("ignore:.*recommend using a symmetric and normalized space.*")
 @pytest.mark.parametrize("name", TASKS)
 def test_gymnasium_accepts_the_environment(name):
     env = make_env(name)
