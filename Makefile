@@ -3,8 +3,6 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 TORCH  := $(shell sed -n 's/^torch==/&/p' constraints.txt)
-# Packages whose import alone starts a thread per core would fight the parallel workers.
-export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup figure3 estimators figures test test-all check lint format types bench clean
@@ -34,9 +32,13 @@ estimators: setup ## run and draw the comparison of all estimators
 	@$(BIN)/maac-bench figure estimators
 
 figures: setup ## redraw every figure from the committed data, in seconds
-	@$(BIN)/maac-bench figure figure3 --redraw
-	@$(BIN)/maac-bench figure figure3 --profile paper --redraw
-	@$(BIN)/maac-bench figure estimators --redraw
+	@for origin in reports/*/provenance.json; do \
+	  $(BIN)/maac-bench figure $$(basename $$(dirname $$origin)) --redraw || exit 1; \
+	done
+	@for origin in reports/*/paper/provenance.json; do test ! -e $$origin || \
+	  $(BIN)/maac-bench figure $$(basename $$(dirname $$(dirname $$origin))) --profile paper --redraw \
+	    || exit 1; \
+	done
 
 test: setup ## the quick tests
 	@$(BIN)/pytest -q -n 2

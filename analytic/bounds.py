@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from analytic.constants import Constants
-from analytic.lqg import check_count, check_discount
+from analytic.lqg import check_count, check_discount, check_nonnegative
 
 Form: TypeAlias = Literal["printed", "corrected"]
 
@@ -33,6 +33,7 @@ def model_sum(constants: Constants, horizon: int, gamma: float, form: Form = "co
     multiply both of its parts, `L eps_f/(L-1) [((gKL)^H - 1)/(gKL - 1) - ((gK)^H - 1)/(gK - 1)]`,
     which is `eps_f sum_{t<H} (gamma K)^t L (L^t - 1)/(L - 1)`: written so, it has no singularity.
     """
+    check_discount(gamma)
     c, steps = constants, range(check_count("horizon", horizon, 0))
     weight = np.float64(gamma * c.K)
     if _corrected(form):
@@ -68,6 +69,7 @@ def lemma_4_1(constants: Constants, horizon: int, gamma: float, form: Form = "co
         gamma: discount.
         form: which of the two.
     """
+    check_discount(gamma)
     c, H = constants, check_count("horizon", horizon, 0)
     if not _corrected(form):
         weight = np.float64(gamma * c.K) ** H
@@ -108,6 +110,7 @@ def lemma_4_2(
             the states that count (for a linear policy it grows with the state: bound the states).
         form: printed or corrected.
     """
+    check_nonnegative(step_size=step_size, curvature=curvature)
     bound = step_size * np.sqrt(curvature / 2.0) * lemma_4_1(constants, horizon, gamma, form)
     return float(min(bound, 1.0)) if _corrected(form) else float(bound)
 
@@ -121,6 +124,7 @@ def return_loss(
     because a different action also shifts every later state.
     """
     check_discount(gamma)
+    check_nonnegative(total_variation=total_variation, r_max=r_max)
     effective_horizon = 1.0 / (1.0 - gamma)
     power = 2 if _corrected(form) else 1
     return 2.0 * r_max * effective_horizon**power * total_variation

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analytic.exact import block_diagonal, closed_loop
-from analytic.lqg import LQG, Array, check_count
+from analytic.lqg import LQG, Array, check_count, matrix_root
 from analytic.objective import LinearModel, QuadraticCritic, resolve
 
 
@@ -76,7 +76,7 @@ def lipschitz_constants(
     n, m = lqg.n, lqg.m
     lift = np.vstack([np.eye(n), -K])
     cost = 2.0 * block_diagonal(lqg.Q, lqg.R)
-    noise = np.vstack([np.zeros((n, m)), _root(lqg.action_cov)])
+    noise = np.vstack([np.zeros((n, m)), matrix_root(lqg.action_cov)])
 
     joint = _joint_moments(lqg, model, K, horizon)
     apart = np.hstack([np.zeros((n, n)), np.eye(n)])
@@ -121,11 +121,11 @@ def _joint_moments(lqg: LQG, model: LinearModel, K: Array, horizon: int) -> list
     true_step = closed_loop(lqg.A, lqg.B, K)
     model_step = closed_loop(model.A, model.B, K)
     step = np.block([[true_step, np.zeros((n, n))], [model_step - true_step, model_step]])
-    root, noise_root = _root(lqg.action_cov), _root(lqg.W)
+    root, noise_root = matrix_root(lqg.action_cov), matrix_root(lqg.W)
     drive = np.block(
         [
             [noise_root, lqg.B @ root],
-            [_root(model.W) - noise_root, (model.B - lqg.B) @ root],
+            [matrix_root(model.W) - noise_root, (model.B - lqg.B) @ root],
         ]
     )
     moments = [block_diagonal(lqg.M0, np.zeros((n, n)))]
@@ -166,13 +166,6 @@ def _sensitivity_rms(lqg: LQG, A: Array, B: Array, W: Array, K: Array, horizon: 
 def _rms(linear: Array, moment: Array) -> float:
     """Root mean square of `||linear z||` when `E[z z'] = moment`."""
     return float(np.sqrt(max(np.sum((linear @ moment) * linear), 0.0)))
-
-
-def _root(covariance: Array) -> Array:
-    """Symmetric square root of a positive semi-definite matrix."""
-    values, vectors = np.linalg.eigh(covariance)
-    root: Array = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    return root
 
 
 def _spectral(matrix: Array) -> float:

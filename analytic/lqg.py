@@ -52,11 +52,26 @@ def as_symmetric(name: str, value: ArrayLike, size: int, *, definite: bool = Fal
     return matrix
 
 
-def check_count(name: str, value: float, minimum: int) -> int:
+def matrix_root(covariance: Array) -> Array:
+    """Symmetric square root of a positive semi-definite matrix, [n, n]."""
+    values, vectors = np.linalg.eigh(covariance)
+    root: Array = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    return root
+
+
+def check_count(name: str, value: object, minimum: int) -> int:
     """`value` if it is a whole number of at least `minimum`; ValueError naming it otherwise."""
-    if not (value >= minimum and value % 1 == 0):
-        raise ValueError(f"{name} must be a whole number of at least {minimum}, got {value}")
-    return int(value)
+    number = float(value) if isinstance(value, int | float | np.number) else float("nan")
+    if not (number >= minimum and number % 1 == 0):
+        raise ValueError(f"{name} must be a whole number of at least {minimum}, got {value!r}")
+    return int(number)
+
+
+def check_nonnegative(**values: object) -> None:
+    """ValueError naming the first value that is not a finite number of at least 0."""
+    for name, value in values.items():
+        if not (isinstance(value, int | float | np.number) and 0.0 <= float(value) < np.inf):
+            raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
 
 
 def check_discount(gamma: object) -> None:
@@ -163,7 +178,11 @@ def double_integrator(
         process_std: standard deviation of the process noise on each state, per step.
         action_std: standard deviation of the policy's Gaussian noise.
         start_std: standard deviation of each start-state component.
+
+    Raises:
+        ValueError: a number is negative or not finite, or gamma is out of range.
     """
+    check_nonnegative(dt=dt, process_std=process_std, action_std=action_std, start_std=start_std)
     return LQG(
         A=[[1.0, dt], [0.0, 1.0]],
         B=[[0.0], [dt]],

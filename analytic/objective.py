@@ -66,18 +66,42 @@ class QuadraticCritic:
 
 
 def resolve(
-    lqg: LQG, K: Array, model: LinearModel | None, critic: QuadraticCritic | None
+    lqg: LQG,
+    K: Array,
+    model: LinearModel | None,
+    critic: QuadraticCritic | None,
+    remaining: int | None = None,
 ) -> tuple[LinearModel, QuadraticCritic]:
-    """Fill in the exact model and the exact critic of K where None is given, and check shapes."""
+    """Fill in the exact model and the exact critic of K where None is given, and check shapes.
+
+    Args:
+        lqg: the problem.
+        K: gain, [m, n].
+        model: None is exact.
+        critic: None is exact.
+        remaining: rewards the exact critic has to go; None is the infinite horizon.
+    """
+    size = lqg.n + lqg.m
     if model is None:
         model = LinearModel(lqg.A, lqg.B, lqg.W)
-    if critic is None:
-        exact = evaluate(lqg, K)
+    if critic is None and remaining == 0:
+        critic = QuadraticCritic(np.zeros((size, size)))
+    elif critic is None:
+        exact = evaluate(lqg, K, remaining)
         critic = QuadraticCritic(exact.G, exact.d)
     as_matrix("model.A", model.A, (lqg.n, lqg.n))
     as_matrix("model.B", model.B, (lqg.n, lqg.m))
-    as_matrix("critic.G", critic.G, (lqg.n + lqg.m, lqg.n + lqg.m))
+    as_matrix("critic.G", critic.G, (size, size))
     return model, critic
+
+
+def _remaining(horizon: int, T: int | None) -> int | None:
+    """Rewards left after H of T steps; ValueError unless H <= T."""
+    if T is None:
+        return None
+    if horizon > check_count("T", T, 1):
+        raise ValueError(f"horizon must be at most T = {T}, got {horizon}")
+    return T - horizon
 
 
 def maac_objective(
@@ -86,6 +110,7 @@ def maac_objective(
     horizon: int,
     model: LinearModel | None = None,
     critic: QuadraticCritic | None = None,
+    T: int | None = None,
 ) -> float:
     """Value of the H-step objective (Clavera et al. 2020, Sec. 4.1).
 
@@ -95,13 +120,15 @@ def maac_objective(
         horizon: H, the number of model transitions; 0 leaves only the critic.
         model: dynamics to roll out; None is exact.
         critic: terminal critic; None is the exact Q-function of K.
+        T: number of rewards of the return the exact critic belongs to, at least H (with H = T it
+            is zero); None is the infinite horizon.
 
     Raises:
         UnstablePolicyError: the exact critic is asked for and does not exist.
-        ValueError: shapes do not fit or the horizon is negative.
+        ValueError: shapes do not fit or the horizon is out of range.
     """
     K, horizon = lqg.gain(K), check_count("horizon", horizon, 0)
-    model, critic = resolve(lqg, K, model, critic)
+    model, critic = resolve(lqg, K, model, critic, _remaining(horizon, T))
     A_K = closed_loop(model.A, model.B, K)
     drive = model.W + model.B @ lqg.action_cov @ model.B.T
     cost = block_diagonal(lqg.Q, lqg.R)
@@ -125,6 +152,7 @@ def maac_gradient(
     horizon: int,
     model: LinearModel | None = None,
     critic: QuadraticCritic | None = None,
+    T: int | None = None,
 ) -> Array:
     """Exact gradient of `maac_objective` with respect to K at a fixed critic, [m, n].
 
@@ -132,7 +160,7 @@ def maac_gradient(
     even when it is the exact Q-function of K: that is what an actor update does.
     """
     K, horizon = lqg.gain(K), check_count("horizon", horizon, 0)
-    model, critic = resolve(lqg, K, model, critic)
+    model, critic = resolve(lqg, K, model, critic, _remaining(horizon, T))
     return finite_gradient(lqg, K, horizon, critic.G, model.A, model.B, model.W)
 
 
@@ -161,16 +189,17 @@ def gradient_error(
     horizon: int,
     model: LinearModel | None = None,
     critic: QuadraticCritic | None = None,
+    T: int | None = None,
 ) -> GradientError:
     """Split the error of `maac_gradient` against `policy_gradient` into its exact parts.
 
-    Arguments and errors as for `maac_objective`; K must be stable, since the truth is needed.
+    Arguments and errors as for `maac_objective`; without T, K must be stable: the truth is needed.
     """
-    truth = policy_gradient(lqg, K)
-    exact = maac_gradient(lqg, K, horizon)
-    with_model = maac_gradient(lqg, K, horizon, model=model)
-    with_critic = maac_gradient(lqg, K, horizon, critic=critic)
-    with_both = maac_gradient(lqg, K, horizon, model=model, critic=critic)
+    truth = policy_gradient(lqg, K, T)
+    exact = maac_gradient(lqg, K, horizon, T=T)
+    with_model = maac_gradient(lqg, K, horizon, model=model, T=T)
+    with_critic = maac_gradient(lqg, K, horizon, critic=critic, T=T)
+    with_both = maac_gradient(lqg, K, horizon, model=model, critic=critic, T=T)
     return GradientError(
         truncation=exact - truth,
         model=with_model - exact,

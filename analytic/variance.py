@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analytic.exact import block_diagonal, on_policy
-from analytic.lqg import LQG, Array, as_symmetric, check_count
+from analytic.lqg import LQG, Array, as_symmetric, check_count, matrix_root
 from analytic.objective import LinearModel, QuadraticCritic, resolve
 
 
@@ -110,7 +110,7 @@ def score_function_moments(
     forms, constants = _return_forms(lqg, K, critic, rollout, bootstrap, baseline)
     steps = len(forms)
     mean, variance = np.zeros_like(K), np.zeros_like(K)
-    precision_root = np.linalg.inv(_factor(lqg.action_cov)).T
+    precision_root = np.linalg.inv(matrix_root(lqg.action_cov)).T
     for i, j in np.ndindex(K.shape):
         scores = np.empty_like(forms)
         for t in range(steps):
@@ -131,8 +131,8 @@ def _linear_rollout(
     n, m = lqg.n, lqg.m
     size = n + horizon * (m + n) + m
     unit = np.eye(size)
-    action_root, noise_root = _factor(lqg.action_cov), _factor(model.W)
-    state = _factor(lqg.M0) @ unit[:n]
+    action_root, noise_root = matrix_root(lqg.action_cov), matrix_root(model.W)
+    state = matrix_root(lqg.M0) @ unit[:n]
     states, actions, noise = [], [], []
     for t in range(horizon + 1):
         start = n + t * (m + n)
@@ -232,10 +232,3 @@ def _product_moments(scores: Array, forms: Array, constants: Array) -> tuple[flo
             )
             square += fourth + thirds + seconds
     return float(mean), float(square - mean**2)
-
-
-def _factor(covariance: Array) -> Array:
-    """F with `F F' = covariance`, also when it is singular."""
-    values, vectors = np.linalg.eigh(covariance)
-    factor: Array = vectors * np.sqrt(np.maximum(values, 0.0))
-    return factor

@@ -1,7 +1,39 @@
-"""`python -m maac_bench` is `maac-bench`."""
+"""`maac-bench`: parse, execute, and turn failures into one line and an exit status."""
+
+from __future__ import annotations
 
 import sys
 
-from maac_bench.cli import main
 
-sys.exit(main())
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 on success, 2 for bad input, 1 for a failing system, 130 for Ctrl-C."""
+    try:
+        # Imported here: Ctrl-C while the libraries load is an interruption like any other.
+        import tyro
+
+        from maac_bench.cli import Command
+
+        command = tyro.cli(
+            Command,
+            args=arguments,
+            prog="maac-bench",
+            description="How good is the gradient when you differentiate through a learned model?",
+        )
+        command.execute()
+    except KeyboardInterrupt as interruption:
+        return _fail(str(interruption) or "interrupted", 130)
+    except (ValueError, FloatingPointError) as error:
+        return _fail(str(error), 2)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return _fail(f"{reason}: {error.filename}" if error.filename else reason, 1)
+    return 0
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"maac-bench: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

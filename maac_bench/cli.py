@@ -1,8 +1,7 @@
-"""The command line: `maac-bench figure | estimate | list`."""
+"""The commands: `maac-bench figure | estimate | list`."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -15,6 +14,7 @@ from maac_bench.estimators import ESTIMATORS, Settings, make_estimator
 from maac_bench.names import lookup
 from maac_bench.scoring import Score, score
 from maac_bench.tasks import TASKS, make_task, require_lqg
+from reports.files import require_writable
 from reports.registry import REPORTS, folder
 from reports.style import use_style
 from reports.units import RUNS
@@ -44,6 +44,7 @@ class Figure:
                 f"choose from {', '.join(report.profiles)}"
             )
         target = folder(self.name, self.profile) if self.out is None else self.out
+        require_writable(target)  # before the work, not after it
         if not self.redraw:
             changed = report.make_data(self.profile, target, self.runs)
             print(f"data in {target}: {'written' if changed else 'reproduced, unchanged'}")
@@ -134,28 +135,3 @@ Command: TypeAlias = (
     | Annotated[Estimate, tyro.conf.subcommand("estimate")]
     | Annotated[List, tyro.conf.subcommand("list")]
 )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Parse, execute, and turn failures into one line and an exit status."""
-    command = tyro.cli(
-        Command,
-        args=arguments,
-        prog="maac-bench",
-        description="How good is the gradient when you differentiate through a learned model?",
-    )
-    try:
-        command.execute()
-    except KeyboardInterrupt as interruption:
-        return _fail(str(interruption) or "interrupted", 130)
-    except (ValueError, FloatingPointError) as error:
-        return _fail(str(error), 2)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        return _fail(f"{reason}: {error.filename}" if error.filename else reason, 1)
-    return 0
-
-
-def _fail(message: str, status: int) -> int:
-    print(f"maac-bench: {message}", file=sys.stderr)
-    return status

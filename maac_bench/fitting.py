@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +23,12 @@ from maac_bench.types import Policy, Transition
 
 StreamFactory = Callable[[str], Streams]
 """Makes the stream of a named purpose for the stack at hand."""
+
+
+def _require_positive(config: object, *names: str) -> None:
+    for name in names:
+        if not getattr(config, name) > 0:
+            raise ValueError(f"{name} must be positive, got {getattr(config, name)}")
 
 
 @dataclass(frozen=True)
@@ -52,13 +58,21 @@ class ModelConfig:
     min_improvement: float = 1e-3
     """nats per feature that count as an improvement"""
 
+    def __post_init__(self) -> None:
+        """Refuse sizes and rates that cannot train."""
+        _require_positive(self, "members", "batch_size", "max_epochs", "patience", "learning_rate")
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation must lie between 0 and 1, got {self.validation}")
+
 
 @dataclass(frozen=True)
 class CriticConfig:
     """How the critics are built and fitted."""
 
     count: int = 2
-    """number of Q-networks; the target takes their minimum"""
+    """number of Q-networks"""
+    target: Literal["min", "mean"] = "min"
+    """how the target combines them: min is pessimistic, as an actor needs; mean is unbiased"""
     hidden: tuple[int, ...] = (256, 256)
     """hidden layer widths"""
     activation: str = "relu"
@@ -73,6 +87,14 @@ class CriticConfig:
     """gradient steps"""
     target_rate: float = 5e-3
     """Polyak rate of the target networks"""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes and rates that cannot train."""
+        _require_positive(self, "count", "batch_size", "steps", "learning_rate")
+        if self.target not in ("min", "mean"):
+            raise ValueError(f"target must be 'min' or 'mean', got {self.target!r}")
+        if not 0 < self.target_rate <= 1:
+            raise ValueError(f"target_rate must lie in (0, 1], got {self.target_rate}")
 
 
 class ModelReport(NamedTuple):
@@ -210,18 +232,21 @@ def fit_critics(
     Args:
         data: real transitions, [seeds, N, ...] each.
         policy: the policy to evaluate, stack (seeds,).
-        discount: gamma.
+        discount: gamma, below 1.
         config: architecture and optimisation.
         streams: makes the random streams.
 
     Raises:
-        ValueError: data that are not finite.
+        ValueError: data that are not finite, or a discount out of range.
         FloatingPointError: the loss became non-finite.
     """
+    if not 0.0 <= discount < 1.0:
+        raise ValueError(f"discount must lie in [0, 1), got {discount}")
     require_finite(data)
     inputs = torch.cat([data.state, data.action], dim=-1)
-    # One unit of the nets' output is a typical reward, so that any task starts within a few units.
-    scale = data.reward.square().mean(dim=-1).sqrt()
+    # One unit of the nets' output is a typical return: values are then within a unit or so, and
+    # the first steps are not spent on reaching their size.
+    scale = data.reward.square().mean(dim=-1).sqrt() / (1.0 - discount)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     critics = init_critics(
         streams("critic-init"),
@@ -244,11 +269,11 @@ def fit_critics(
         state, action, next_state, scalar = batch.split([n, m, n, 2], dim=-1)
         with torch.no_grad():
             next_action = policy.sample(next_state, noise.normal(config.batch_size, m))
+            next_values = critics.replace(targets)(next_state, next_action.value)
+            if config.target == "mean":
+                next_values = next_values.mean(dim=0, keepdim=True)
             target = soft_bellman_target(
-                scalar[..., 0],
-                scalar[..., 1],
-                critics.replace(targets)(next_state, next_action.value),
-                next_action.log_prob,
+                scalar[..., 0], scalar[..., 1], next_values, next_action.log_prob
             )
         values = critics.replace(parameters)(state, action)
         error = (values - target) / scale.unsqueeze(-1)

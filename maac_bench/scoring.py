@@ -17,6 +17,7 @@ from maac_bench.streams import Streams
 from maac_bench.tasks import Task, require_lqg, require_true
 from maac_bench.types import Problem
 
+_SMALLEST_GRADIENT = 1e-9  # of the return: below it, rounding
 _LARGEST_CHUNK = 2_000_000  # samples * steps in memory at a time
 
 
@@ -24,7 +25,8 @@ class Score(NamedTuple):
     """How an estimator did; errors are relative to the exact gradient's L2 norm.
 
     truth: exact gradient of the return, flattened. mean: of all replicates, flattened.
-    bias: `|mean - truth|`; bias_error: its standard error. cosine: of mean and truth.
+    bias: `|mean - truth|`; bias_error: root-mean-square length of the mean's own Monte-Carlo error
+    (what `bias` would be without any). cosine: of mean and truth.
     spread: standard deviation per sample. rms_error: of one estimate of N samples.
     """
 
@@ -85,7 +87,8 @@ def replicate(
     result = np.concatenate(estimates)
     if not np.isfinite(result).all():
         raise FloatingPointError(
-            f"the gradient estimate on {task.name} is not finite; shorten the horizon"
+            f"the gradient estimate on {task.name} is not finite; shorten the horizon or change "
+            "the smoothing"
         )
     return result
 
@@ -115,8 +118,14 @@ def score(
     """
     truth = analytic.policy_gradient(require_lqg(task), gain).ravel()
     size = float(np.linalg.norm(truth))
+    if size <= _SMALLEST_GRADIENT * abs(analytic.evaluate(require_lqg(task), gain).J):
+        raise ValueError(
+            "the exact gradient is zero at this gain: there is nothing to compare with"
+        )
     estimates = replicate(task, estimator, gain, critic, samples, seeds)
     mean = estimates.mean(axis=0)
+    if not np.any(mean):
+        raise FloatingPointError("the mean estimate is exactly zero; enlarge the smoothing")
     variance = float(estimates.var(axis=0, ddof=1).sum())
     squared_errors = np.sum((estimates - truth) ** 2, axis=1)
     return Score(

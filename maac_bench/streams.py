@@ -19,6 +19,9 @@ class Streams:
         seeds: one entry per stacked program; an entry may be a tuple such as (seed, cell).
         purpose: name of the stream, such as "bootstrap"; other names, other numbers.
         device: where the draws live.
+
+    Raises:
+        ValueError: a seed is negative.
     """
 
     def __init__(
@@ -32,6 +35,8 @@ class Streams:
         self._generators = []
         for seed in seeds:
             parts = (seed,) if isinstance(seed, int) else seed
+            if min(parts) < 0:
+                raise ValueError(f"seeds must be at least 0, got {seed}")
             entropy = np.random.SeedSequence([len(parts), *parts, *key])
             state = entropy.generate_state(1, np.uint64)[0]
             generator = torch.Generator(device=self.device)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.units import PUBLISHED_DIGITS, ROOT, write_csv
+from reports.files import PUBLISHED_DIGITS, ROOT, file_digest, write_csv
 
 _PACKAGES = ("matplotlib", "numpy", "pandas", "scipy", "torch")
 
@@ -49,8 +49,9 @@ def record(command: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
 def publish(tables: Mapping[str, pd.DataFrame], folder: Path, origin: Mapping[str, Any]) -> bool:
     """Write tables and provenance into a report's folder; True if they changed what is there.
 
-    Data that repeat the published ones byte for byte leave the provenance alone: it then still
-    names the commit that first produced them.
+    The record carries a digest of each table. Data that repeat the published ones byte for byte,
+    under the same configuration, leave the record alone: it then still names the commit that first
+    produced them. An interruption in between shows as a digest that does not fit.
 
     Args:
         tables: by file name.
@@ -58,27 +59,35 @@ def publish(tables: Mapping[str, pd.DataFrame], folder: Path, origin: Mapping[st
         origin: from `record`, made before the run.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    changed = not (folder / "provenance.json").exists()
     for name, table in tables.items():
-        path = folder / name
-        before = path.read_bytes() if path.exists() else None
-        write_csv(table, path, PUBLISHED_DIGITS)
-        changed |= path.read_bytes() != before
-    if changed:
-        text = json.dumps(origin, indent=2, default=str)
-        (folder / "provenance.json").write_text(text + "\n")
-    return changed
+        write_csv(table, folder / name, PUBLISHED_DIGITS)
+    digests = {name: file_digest(folder / name) for name in tables}
+    new = json.loads(json.dumps({**origin, "tables": digests}, default=str))
+    path = folder / "provenance.json"
+    old = load(folder) if path.exists() else {}
+    if all(old.get(key) == new[key] for key in ("tables", "configuration")):
+        return False
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(json.dumps(new, indent=2) + "\n")
+    temporary.replace(path)
+    return True
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """A report's provenance; ValueError with the remedy if it is missing."""
+    """A report's provenance; ValueError with the remedy if it is missing or damaged."""
     path = folder / "provenance.json"
     if not path.exists():
         raise ValueError(f"{folder} has no data yet: run the report before drawing it")
-    result: dict[str, Any] = json.loads(path.read_text())
+    try:
+        result: dict[str, Any] = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error}): run the report again") from error
+    if not {"commit", "configuration"} <= set(result):
+        raise ValueError(f"{path} names no commit or configuration: run the report again")
     return result
 
 
 def caption(provenance: Mapping[str, Any], note: str) -> str:
     """The line under a figure: what `note` says, and the commit of the data."""
-    return f"{note} · data from commit {str(provenance['commit'])[:10]}"
+    commit, _, remark = str(provenance["commit"]).partition(" ")
+    return f"{note} · data from commit {commit[:10]} {remark}".rstrip()

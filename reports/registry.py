@@ -12,7 +12,7 @@ from reports.estimators import report as estimators_report
 from reports.figure3 import experiment as figure3_experiment
 from reports.figure3 import figure as figure3_figure
 from reports.figure3 import report as figure3_report
-from reports.units import ROOT
+from reports.files import ROOT
 
 
 class Report(NamedTuple):

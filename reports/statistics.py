@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
@@ -51,9 +49,3 @@ def mean_band(
             "n": len(values),
         }
     )
-
-
-def summary(values: Sequence[float]) -> str:
-    """`mean ± standard deviation`, three significant digits."""
-    array = np.asarray(values, dtype=np.float64)
-    return f"{array.mean():.3g} ± {array.std(ddof=1):.2g}"

@@ -21,6 +21,7 @@ BLUE, ORANGE, GREEN, PURPLE, RED, SKY, BLACK, GREY = (
     "#000000",
     "#8A8A8A",
 )
+PALETTE = (BLUE, SKY, GREEN, GREY, BLACK, PURPLE, ORANGE, RED)
 
 
 def use_style() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,13 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parent.parent
+from reports.files import ROOT, file_digest, require_writable, write_csv
+
 RUNS = ROOT / "runs"
-PUBLISHED_DIGITS = "%.6g"
-"""Float format of committed tables: digits that repeat on machines of the same kind."""
+# What a finished unit's numbers depend on besides our own source.
+_NUMERIC_PACKAGES = ("numpy", "scipy", "torch")
+# Modules that only read finished units.
+_NOT_COMPUTING = ("cli.py", "__main__.py", "figure.py", "report.py", "tables.py")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -46,11 +50,12 @@ class Experiment:
 
     def directory(self, runs: Path) -> Path:
         """Where this configuration of this code keeps its finished units."""
-        digest = hashlib.sha256(repr(sorted(self.configuration.items())).encode())
-        for package in ("analytic", "maac_bench", f"reports/{self.name}"):
-            for path in sorted((ROOT / package).rglob("*.py")):
-                if path.name not in ("cli.py", "figure.py"):
-                    digest.update(path.read_bytes())
+        settings = [sorted(self.configuration.items()), [version(p) for p in _NUMERIC_PACKAGES]]
+        digest = hashlib.sha256(repr(settings).encode())
+        folders = [ROOT / name for name in ("analytic", "maac_bench", f"reports/{self.name}")]
+        for path in [Path(__file__), *(p for f in folders for p in sorted(f.rglob("*.py")))]:
+            if path.name not in _NOT_COMPUTING:
+                digest.update(path.read_bytes())
         return runs / f"{self.name}-{digest.hexdigest()[:12]}"
 
 
@@ -66,17 +71,27 @@ def run(experiment: Experiment, runs: Path = RUNS) -> pd.DataFrame:
         OSError: the folder cannot be written.
     """
     directory = experiment.directory(runs)
-    directory.mkdir(parents=True, exist_ok=True)
+    require_writable(directory)
     paths = {name: directory / f"{name}.csv" for name in experiment.units}
-    missing = [name for name, path in paths.items() if not path.exists()]
+    missing = [name for name, path in paths.items() if not _is_intact(path)]
     if missing:
         _run_missing(experiment, {name: paths[name] for name in missing}, len(paths))
     # Read back even what was just computed: a first and a second run then see the same digits.
     return pd.concat([pd.read_csv(path) for path in paths.values()], ignore_index=True)
 
 
+def _digest_path(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _is_intact(path: Path) -> bool:
+    """Whether a unit is finished and its table is as it was written."""
+    if not (path.exists() and _digest_path(path).exists()):
+        return False
+    return file_digest(path) == _digest_path(path).read_text()
+
+
 def _run_missing(experiment: Experiment, paths: Mapping[str, Path], total: int) -> None:
-    _check_writable(next(iter(paths.values())).parent)
     workers = min(len(paths), os.cpu_count() or 1)
     bar = tqdm(total=total, initial=total - len(paths), desc=experiment.name, unit="unit")
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_quiet_worker)
@@ -92,10 +107,11 @@ def _run_missing(experiment: Experiment, paths: Mapping[str, Path], total: int) 
                 bar.update()
     except KeyboardInterrupt:
         _stop(pool)
-        finished = total - len(paths) + sum(path.exists() for path in paths.values())
+        finished = total - len(paths) + sum(_is_intact(path) for path in paths.values())
+        folder = next(iter(paths.values())).parent
         raise Interrupted(
             f"interrupted: {finished} of {total} units of {experiment.name} are finished and kept "
-            "in runs/; run the same command again to continue"
+            f"in {folder}; run the same command again to continue"
         ) from None
     except BaseException:
         _stop(pool)
@@ -110,19 +126,7 @@ def _run_unit(unit: Callable[[], pd.DataFrame], path: Path) -> None:
     torch.set_num_threads(1)
     table = unit()
     write_csv(table, path)
-
-
-def write_csv(table: pd.DataFrame, path: Path, digits: str | None = None) -> None:
-    """Write a table so that a half-written file never carries the final name.
-
-    Args:
-        table: what to write.
-        path: where.
-        digits: float format; None keeps every digit.
-    """
-    temporary = path.with_suffix(".partial")
-    table.to_csv(temporary, index=False, float_format=digits, lineterminator="\n")
-    temporary.replace(path)
+    _digest_path(path).write_text(file_digest(path))
 
 
 def _quiet_worker() -> None:
@@ -135,9 +139,3 @@ def _stop(pool: ProcessPoolExecutor) -> None:
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:
         process.terminate()
-
-
-def _check_writable(directory: Path) -> None:
-    probe = directory / ".writable"
-    probe.touch()
-    probe.unlink()

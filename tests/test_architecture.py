@@ -1,6 +1,9 @@
 """The one-way flow, checked on the source itself."""
 
 import ast
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +93,22 @@ def test_no_global_generator_is_seeded():
             text = path.read_text()
             assert "torch.manual_seed(" not in text, path
             assert "np.random.seed(" not in text, path
+
+
+def test_drawing_loads_nothing_that_computes():
+    """Also not through another module."""
+    code = (
+        "import sys, reports.figure3.figure, reports.estimators.figure;"
+        "print({'torch', 'maac_bench', 'analytic'} & set(sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "set()"
+
+
+def test_constraints_are_exact_versions_and_nothing_else():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.+]+", line) for line in pinned)
+    assert any(line.startswith("torch==") for line in pinned)

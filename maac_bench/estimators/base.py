@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -27,14 +28,14 @@ class EstimatorNoise(NamedTuple):
 
 @dataclass(frozen=True)
 class Settings:
-    """The dials of an estimator; each uses those that concern it and documents which."""
+    """The dials of an estimator; one that has no use for a dial refuses it."""
 
     horizon: int = 4
     """H, the number of model transitions"""
     terminal_samples: int = 1
     """actions averaged in the terminal value, K"""
     temperature: float = 0.0
-    """weight of the entropy bonus on the first action (pathwise estimators)"""
+    """weight of the entropy bonus on the first action"""
     smoothing: float = 0.01
     """standard deviation of the parameter perturbation (zeroth-order)"""
 
@@ -44,18 +45,38 @@ class Settings:
             raise ValueError(f"horizon must be at least 0, got {self.horizon}")
         if self.terminal_samples < 1:
             raise ValueError(f"terminal_samples must be at least 1, got {self.terminal_samples}")
-        if not self.smoothing > 0:
-            raise ValueError(f"smoothing must be positive, got {self.smoothing}")
+        if not 0 < self.smoothing < math.inf:
+            raise ValueError(f"smoothing must be positive and finite, got {self.smoothing}")
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(f"temperature must be at least 0, got {self.temperature}")
+
+
+def require_default(settings: Settings, estimator: str, *names: str) -> None:
+    """ValueError if a dial that `estimator` has no use for is not at its default."""
+    for name in names:
+        if getattr(settings, name) != getattr(Settings(), name):
+            raise ValueError(f"{estimator} has no use for {name}: leave it at its default")
+
+
+def require_rewards(settings: Settings, estimator: str) -> None:
+    """ValueError if an estimator without a critic would see no reward either."""
+    if settings.horizon < 1:
+        raise ValueError(f"{estimator} has no critic and needs a horizon of at least 1")
 
 
 class Estimator(Protocol):
     """A policy-gradient estimator: draw the noise, then a deterministic function of it."""
 
-    uses_critic: ClassVar[bool]
-
     @property
     def settings(self) -> Settings:
         """The estimator's dials."""
+
+    @property
+    def bootstraps(self) -> bool:
+        """Whether its target is the H-step objective closed by the critic.
+
+        Otherwise it is the return cut after H rewards.
+        """
 
     def draw(
         self, streams: Streams, problem: Problem, policy: Policy, start: Tensor

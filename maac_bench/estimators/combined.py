@@ -8,7 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from maac_bench.estimators.base import EstimatorNoise, Settings, draw_noise, per_sample_policy
+from maac_bench.estimators.base import (
+    EstimatorNoise,
+    Settings,
+    draw_noise,
+    per_sample_policy,
+    require_default,
+)
 from maac_bench.estimators.pathwise import ModelAugmented
 from maac_bench.estimators.score_function import ScoreFunction
 from maac_bench.streams import Streams
@@ -27,7 +33,11 @@ class InverseVariance:
     """
 
     settings: Settings
-    uses_critic: ClassVar[bool] = True
+    bootstraps: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse dials without effect."""
+        require_default(self.settings, "the inverse-variance combination", "smoothing")
 
     def draw(
         self, streams: Streams, problem: Problem, policy: Policy, start: Tensor

@@ -8,7 +8,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from maac_bench.estimators.base import EstimatorNoise, Settings, differentiate, draw_noise
+from maac_bench.estimators.base import (
+    EstimatorNoise,
+    Settings,
+    differentiate,
+    draw_noise,
+    require_default,
+    require_rewards,
+)
 from maac_bench.objectives.pathwise import actor_objective
 from maac_bench.streams import Streams
 from maac_bench.types import Gradient, Policy, Problem
@@ -22,7 +29,11 @@ class ModelAugmented:
     """
 
     settings: Settings
-    uses_critic: ClassVar[bool] = True
+    bootstraps: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse dials without effect."""
+        require_default(self.settings, "the pathwise estimator", "smoothing")
 
     def draw(
         self, streams: Streams, problem: Problem, policy: Policy, start: Tensor
@@ -56,7 +67,14 @@ class BackpropagationThroughTime:
     """
 
     settings: Settings
-    uses_critic: ClassVar[bool] = False
+    bootstraps: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Refuse dials without effect."""
+        require_rewards(self.settings, "backpropagation through time")
+        require_default(
+            self.settings, "backpropagation through time", "smoothing", "terminal_samples"
+        )
 
     def draw(
         self, streams: Streams, problem: Problem, policy: Policy, start: Tensor

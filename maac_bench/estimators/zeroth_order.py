@@ -29,7 +29,7 @@ class ZerothOrder:
     """
 
     settings: Settings
-    uses_critic: ClassVar[bool] = True
+    bootstraps: ClassVar[bool] = True
 
     def draw(
         self, streams: Streams, problem: Problem, policy: Policy, start: Tensor
@@ -52,7 +52,10 @@ class ZerothOrder:
                 p + sign * sigma * u
                 for p, u in zip(copies.parameters, noise.directions, strict=True)
             )
-            return actor_objective(problem, copies.replace(moved), start, noise.rollout)
+            candidate = copies.replace(moved)
+            return actor_objective(
+                problem, candidate, start, noise.rollout, self.settings.temperature
+            )
 
         with torch.no_grad():
             slope = (value(1.0) - value(-1.0)) / (2.0 * sigma)

@@ -25,4 +25,7 @@ def soft_bellman_target(
     Returns:
         [...].
     """
-    return reward + discount * (next_values.amin(dim=0) - temperature * next_log_prob)
+    value = next_values.amin(dim=0)
+    if isinstance(temperature, Tensor) or temperature != 0.0:  # a deterministic policy: 0 * inf
+        value = value - temperature * next_log_prob
+    return reward + discount * value

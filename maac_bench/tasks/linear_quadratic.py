@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from analytic import LQG
+from analytic.lqg import matrix_root
 from maac_bench.streams import Streams
 from maac_bench.tasks.base import Task, TensorDynamics, never
 from maac_bench.types import ModelNoise
@@ -45,13 +46,6 @@ def linear_quadratic_task(name: str, lqg: LQG) -> Task:
     dynamics = LinearGaussianDynamics(_tensor(lqg.A), _tensor(lqg.B), _tensor(matrix_root(lqg.W)))
     true = TensorDynamics(dynamics, start)
     return Task(name, lqg.n, lqg.m, lqg.gamma, reward, never, true, lqg)
-
-
-def matrix_root(covariance: np.ndarray) -> np.ndarray:
-    """Symmetric square root of a positive semi-definite matrix, [n, n]."""
-    values, vectors = np.linalg.eigh(covariance)
-    root: np.ndarray = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    return root
 
 
 def _tensor(matrix: np.ndarray) -> Tensor:

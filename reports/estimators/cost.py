@@ -8,7 +8,7 @@ from statistics import median
 import pandas as pd
 import torch
 
-from maac_bench.estimators import ESTIMATORS, make_estimator
+from maac_bench.estimators import ESTIMATORS
 from maac_bench.scoring import linear_problem
 from maac_bench.streams import Streams
 from maac_bench.tasks import make_task, require_true
@@ -37,7 +37,7 @@ def seconds_per_gradient(task_name: str, name: str) -> float:
     """Median time of one estimate, noise drawn beforehand."""
     task, setup = make_task(task_name), prepare(task_name, name, PROFILES["quick"].horizon)
     problem, policy = linear_problem(task, setup.gain, setup.critic, stack=1)
-    estimator = make_estimator(name, setup.settings)
+    estimator = setup.estimator
     start = require_true(task).start(Streams([0], "cost-start"), SAMPLES)
     noise = estimator.draw(Streams([0], "cost-noise"), problem, policy, start)
     times = []

@@ -15,7 +15,9 @@ import pandas as pd
 
 import analytic
 from analytic.lqg import Array
-from maac_bench.estimators import ESTIMATORS, Settings, make_estimator
+from maac_bench.estimators import ESTIMATORS, Estimator, Settings, make_estimator
+from maac_bench.estimators.pathwise import BackpropagationThroughTime, ModelAugmented
+from maac_bench.estimators.score_function import ScoreFunction
 from maac_bench.names import lookup
 from maac_bench.scoring import score
 from maac_bench.tasks import make_task, require_lqg
@@ -30,7 +32,6 @@ FULL_HORIZON = {
     "maac_bench/RandomLQG6-v0": 100,
     "maac_bench/RandomLQG20-v0": 100,
 }
-WITHOUT_CRITIC = ("bptt", "score", "score-baseline")
 _LARGEST_CLOSED_FORM = {"pathwise": 700, "score": 80}  # noise dimensions
 
 
@@ -56,7 +57,7 @@ class Setup:
     lqg: analytic.LQG
     gain: Array
     critic: analytic.QuadraticCritic
-    settings: Settings
+    estimator: Estimator
 
 
 def experiment(profile_name: str) -> Experiment:
@@ -71,49 +72,48 @@ def experiment(profile_name: str) -> Experiment:
     return Experiment("estimators", units, configuration)
 
 
-def prepare(task_name: str, estimator: str, horizon: int) -> Setup:
-    """The oracle's side of one unit."""
+def prepare(task_name: str, name: str, horizon: int) -> Setup:
+    """The oracle's side of one unit; estimators without a critic get the full horizon."""
     lqg = require_lqg(make_task(task_name))
     best = analytic.optimal_gain(lqg)
     stale = analytic.evaluate(lqg, CRITIC_SHARE * best)
-    if estimator in WITHOUT_CRITIC:
-        horizon = FULL_HORIZON[task_name]
-    elif estimator == "dpg":
-        horizon = 0
     critic = analytic.QuadraticCritic(stale.G, stale.d)
-    return Setup(lqg, POLICY_SHARE * best, critic, Settings(horizon=horizon))
+    estimator = make_estimator(name, Settings(horizon=horizon))
+    if not estimator.bootstraps:
+        estimator = make_estimator(name, Settings(horizon=FULL_HORIZON[task_name]))
+    return Setup(lqg, POLICY_SHARE * best, critic, estimator)
 
 
-def expectation(setup: Setup, estimator: str) -> Array:
+def expectation(setup: Setup) -> Array:
     """The estimator's exact mean, flattened (zeroth-order: without its smoothing)."""
-    horizon = setup.settings.horizon
-    if estimator in WITHOUT_CRITIC:
-        return analytic.policy_gradient(setup.lqg, setup.gain, T=horizon).ravel()
-    return analytic.maac_gradient(setup.lqg, setup.gain, horizon, critic=setup.critic).ravel()
+    horizon = setup.estimator.settings.horizon
+    if setup.estimator.bootstraps:
+        return analytic.maac_gradient(setup.lqg, setup.gain, horizon, critic=setup.critic).ravel()
+    return analytic.policy_gradient(setup.lqg, setup.gain, T=horizon).ravel()
 
 
-def exact_spread(setup: Setup, estimator: str) -> float:
+def exact_spread(setup: Setup) -> float:
     """Root of the summed per-sample variances in closed form; NaN where there is none."""
-    n, m, horizon = setup.lqg.n, setup.lqg.m, setup.settings.horizon
-    kind = "score" if estimator.startswith("score") else "pathwise"
-    if estimator in ("zeroth-order", "inverse-variance"):
-        return float("nan")
-    if n + horizon * (n + m) + m > _LARGEST_CLOSED_FORM[kind]:
-        return float("nan")
-    if kind == "score":
+    estimator, horizon = setup.estimator, setup.estimator.settings.horizon
+    n, m = setup.lqg.n, setup.lqg.m
+    size = n + horizon * (n + m) + m
+    if isinstance(estimator, ScoreFunction) and size <= _LARGEST_CLOSED_FORM["score"]:
         moments = analytic.score_function_moments(
             setup.lqg,
             setup.gain,
             horizon,
             setup.critic,
-            bootstrap=estimator == "score-critic",
-            baseline=estimator != "score",
+            bootstrap=estimator.bootstrap,
+            baseline=estimator.baseline,
         )
-    else:
-        size = n + m
-        nothing = analytic.QuadraticCritic(np.zeros((size, size)))
-        critic = nothing if estimator == "bptt" else setup.critic
+    elif isinstance(estimator, ModelAugmented | BackpropagationThroughTime) and (
+        size <= _LARGEST_CLOSED_FORM["pathwise"]
+    ):
+        nothing = analytic.QuadraticCritic(np.zeros((n + m, n + m)))
+        critic = setup.critic if estimator.bootstraps else nothing
         moments = analytic.pathwise_moments(setup.lqg, setup.gain, horizon, critic=critic)
+    else:
+        return float("nan")
     return float(np.sqrt(moments.variance.sum()))
 
 
@@ -125,21 +125,20 @@ def run_unit(profile: Profile, task_name: str, name: str) -> pd.DataFrame:
         bias_exact and spread_exact are closed forms, the others as in `scoring.Score`.
     """
     task, setup = make_task(task_name), prepare(task_name, name, profile.horizon)
-    estimator = make_estimator(name, setup.settings)
     truth = analytic.policy_gradient(setup.lqg, setup.gain).ravel()
     size = float(np.linalg.norm(truth))
     constants = {
         "task": task_name,
         "estimator": name,
-        "horizon": setup.settings.horizon,
+        "horizon": setup.estimator.settings.horizon,
         "replicates": profile.replicates,
-        "bias_exact": np.linalg.norm(expectation(setup, name) - truth) / size,
-        "spread_exact": exact_spread(setup, name) / size,
+        "bias_exact": np.linalg.norm(expectation(setup) - truth) / size,
+        "spread_exact": exact_spread(setup) / size,
     }
     rows = []
     for samples in profile.samples:
         result = score(
-            task, estimator, setup.gain, setup.critic, samples, range(profile.replicates)
+            task, setup.estimator, setup.gain, setup.critic, samples, range(profile.replicates)
         )
         numbers = {k: v for k, v in result._asdict().items() if isinstance(v, float)}
         rows.append({**constants, "samples": samples, **numbers})

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 
-import pandas as pd
 from matplotlib import pyplot as plt
 
 from reports import provenance
-from reports.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, save
+from reports.files import read_csv
+from reports.style import GREY, PALETTE, save
 
-_COLORS = {
-    "pathwise": BLUE,
-    "dpg": SKY,
-    "bptt": GREEN,
-    "score": GREY,
-    "score-baseline": BLACK,
-    "score-critic": PURPLE,
-    "zeroth-order": ORANGE,
-    "inverse-variance": RED,
-}
+_COLUMNS = [
+    "task",
+    "estimator",
+    "horizon",
+    "samples",
+    "rms_error",
+    "bias_exact",
+    "spread",
+    "spread_exact",
+]
 
 
 def draw(folder: Path) -> None:
@@ -29,12 +30,14 @@ def draw(folder: Path) -> None:
         ValueError: the data are missing.
     """
     origin = provenance.load(folder)
-    data = pd.read_csv(folder / "data.csv")
+    data = read_csv(folder / "data.csv", _COLUMNS)
+    names = data["estimator"].unique()
+    colors = dict(zip(names, cycle(PALETTE), strict=False))
     tasks = list(data["task"].unique())
     figure, grid = plt.subplots(2, len(tasks), figsize=(12, 7.4), layout="constrained")
     for (upper, lower), task in zip(grid.T, tasks, strict=True):
         for name, rows in data[data["task"] == task].groupby("estimator", sort=False):
-            color, last = _COLORS[str(name)], rows.iloc[-1]
+            color, last = colors[name], rows.iloc[-1]
             upper.plot(rows["samples"], rows["rms_error"], "o-", color=color, ms=3, label=name)
             upper.axhline(last["bias_exact"], color=color, lw=0.7, ls=":")
             lower.plot(last["spread"], last["bias_exact"], "o", color=color, ms=7)

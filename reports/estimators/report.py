@@ -9,7 +9,8 @@ import pandas as pd
 from reports import provenance
 from reports.estimators.cost import cost_table
 from reports.estimators.experiment import experiment
-from reports.units import PUBLISHED_DIGITS, RUNS, run, write_csv
+from reports.files import PUBLISHED_DIGITS, write_csv
+from reports.units import RUNS, run
 
 
 def make_data(profile: str, folder: Path, runs: Path = RUNS) -> bool:

@@ -15,14 +15,22 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import norm, qmc
+from torch import Tensor
 
 import analytic
 from analytic import bounds
-from analytic.lqg import Array
-from maac_bench.critics import QuadraticCritic
+from analytic.lqg import Array, matrix_root
+from maac_bench.critics import NeuralCritics, QuadraticCritic
 from maac_bench.estimators import Settings, make_estimator
 from maac_bench.estimators.base import per_sample_policy
-from maac_bench.fitting import CriticConfig, ModelConfig, fit_critics, fit_model
+from maac_bench.fitting import (
+    CriticConfig,
+    ModelConfig,
+    ModelReport,
+    fit_critics,
+    fit_model,
+)
 from maac_bench.names import lookup
 from maac_bench.policies import LinearGaussian
 from maac_bench.rollout import draw_rollout_noise, rollout, transitions
@@ -56,14 +64,14 @@ class Profile:
     model: ModelConfig
     critic: CriticConfig
     samples: int = 128
-    """rollouts per expected gradient"""
+    """rollouts per expected gradient; start states are stratified"""
     chunk: int = 64
     """rollouts in memory at a time"""
     seeds_per_unit: int = 5
     episode: int = 50
     """steps per data-collection episode"""
     exploration_std: float = 0.5
-    """action noise while collecting data"""
+    """action noise while collecting data, in place of the policy's own"""
     bound_horizon: int = 32
     """largest H for which Lemma 4.1 is evaluated; far beyond, it only grows"""
     regimes: dict[str, Regime] = field(
@@ -81,7 +89,12 @@ PROFILES = {
         horizons=(0, 1, 2, 4, 8, 16, 32, 64, 128, 192, 256),
         model=ModelConfig(members=5, hidden=(32, 32)),
         critic=CriticConfig(
-            hidden=(32, 32), learning_rate=1e-3, steps=1500, batch_size=128, target_rate=0.02
+            hidden=(32, 32),
+            target="mean",
+            learning_rate=3e-3,
+            steps=1500,
+            batch_size=128,
+            target_rate=0.1,
         ),
     ),
     "paper": Profile(
@@ -89,7 +102,12 @@ PROFILES = {
         horizons=(0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320),
         model=ModelConfig(members=8, hidden=(64, 64)),
         critic=CriticConfig(
-            hidden=(64, 64), learning_rate=1e-3, steps=5000, batch_size=256, target_rate=0.01
+            hidden=(64, 64),
+            target="mean",
+            learning_rate=1e-3,
+            steps=5000,
+            batch_size=256,
+            target_rate=0.05,
         ),
         samples=256,
     ),
@@ -142,8 +160,8 @@ def run_unit(profile: Profile, regime_name: str, seeds: tuple[int, ...]) -> pd.D
     Returns:
         One row per (seed, gain, horizon, dynamics, critic): the expected gradient's entries
         `gradient_i`, their Monte-Carlo standard errors `error_i`, the per-sample standard
-        deviations `spread_i`, and Lemma 4.1's bounds for the learned pair (empty beyond
-        `bound_horizon`).
+        deviations `spread_i`, Lemma 4.1's bounds for the learned pair (empty beyond
+        `bound_horizon`), and how good the fits are (`fit_...`, the same for all rows of a pair).
     """
     task = make_task(TASK)
     lqg = require_lqg(task)
@@ -163,12 +181,14 @@ def run_unit(profile: Profile, regime_name: str, seeds: tuple[int, ...]) -> pd.D
     nets = {"layer_norm": regime.layer_norm}
     model_config = ModelConfig(**{**asdict(profile.model), **nets})
     critic_config = CriticConfig(**{**asdict(profile.critic), **nets})
-    model, _ = fit_model(data, model_config, stack.streams)
+    model, report = fit_model(data, model_config, stack.streams)
     critics = fit_critics(data, policy, task.discount, critic_config, stack.streams)
     learned = Problem(model, task.reward, task.terminated, critics, task.discount)
     table = measure_gradients(task, learned, policy, stack, profile)
     limits = measure_bounds(task, learned, policy, stack, profile)
     table = table.merge(limits, "left", on=["seed", "gain", "horizon"], validate="many_to_one")
+    fits = measure_fits(task, report, critics, data, stack)
+    table = table.merge(fits, on=["seed", "gain"], validate="many_to_one")
     table.insert(0, "regime", regime_name)
     return table
 
@@ -176,8 +196,13 @@ def run_unit(profile: Profile, regime_name: str, seeds: tuple[int, ...]) -> pd.D
 def collect(
     task: Task, policy: LinearGaussian, stack: Stack, count: int, profile: Profile
 ) -> Transition:
-    """`count` transitions per pair: episodes from p0 under the policy plus exploration noise."""
-    episodes = count // profile.episode
+    """`count` transitions per pair: episodes from p0 under the policy's mean and exploration noise.
+
+    `count` is a multiple of the episode's length.
+    """
+    episodes, remainder = divmod(count, profile.episode)
+    if remainder:
+        raise ValueError(f"{count} transitions are not whole episodes of {profile.episode}")
     explorer = LinearGaussian(policy.gain, profile.exploration_std * torch.eye(task.action_size))
     true = require_true(task)
     problem = Problem(
@@ -193,6 +218,48 @@ def collect(
         task.action_size,
     )
     return transitions(problem, rollout(problem, explorer, start, noise))
+
+
+def stratified_starts(lqg: analytic.LQG, stack: Stack, count: int, repeat: int) -> Tensor:
+    """`count` start states per pair from N(0, M0), evenly spread: scrambled Sobol points.
+
+    Each repeat is an independent scramble, so means over them are unbiased; standard errors that
+    take the samples for independent are too large.
+    """
+    states = []
+    for seed, gain in zip(stack.seeds, stack.gain_names, strict=True):
+        rng = np.random.default_rng([seed, list(GAPS).index(gain), repeat])
+        points = qmc.Sobol(lqg.n, scramble=True, rng=rng).random(count)
+        states.append(norm.ppf(points) @ matrix_root(lqg.M0))
+    return torch.tensor(np.array(states), dtype=torch.get_default_dtype())
+
+
+def measure_fits(
+    task: Task, report: ModelReport, critics: NeuralCritics, data: Transition, stack: Stack
+) -> pd.DataFrame:
+    """How good model and critics are on their data, one row per pair.
+
+    fit_model_nll (nats per feature) and fit_model_mse (share of the change's variance): means over
+    members on held-out data. fit_model_epochs: mean over members. fit_critic_ratio: mean fitted
+    value over mean exact value. fit_critic_slope: relative L2 error of the value's derivative in
+    the action.
+    """
+    slopes, means = [], []
+    action = data.action.clone().requires_grad_()
+    for critic in (critics, exact_critics(task, stack)):
+        value = critic(data.state, action).mean(dim=0)
+        slopes.append(torch.autograd.grad(value.sum(), action)[0])
+        means.append(value.detach().mean(dim=1))
+    error, size = ((x.square().sum(dim=(1, 2)).sqrt()) for x in (slopes[0] - slopes[1], slopes[1]))
+    columns = {
+        "fit_model_nll": report.validation_nll.mean(dim=1),
+        "fit_model_mse": report.validation_mse.mean(dim=1),
+        "fit_model_epochs": report.epochs.double().mean(dim=1),
+        "fit_critic_ratio": means[0] / means[1],
+        "fit_critic_slope": error / size,
+    }
+    table = pd.DataFrame({"seed": stack.seeds, "gain": stack.gain_names})
+    return table.assign(**{name: values.double().numpy() for name, values in columns.items()})
 
 
 def exact_critics(task: Task, stack: Stack) -> QuadraticCritic:
@@ -212,9 +279,10 @@ def measure_gradients(
     lqg, true = require_lqg(task), require_true(task)
     dynamics: dict[str, Dynamics] = {"true": true.dynamics, "learned": learned.dynamics}
     critics = {"exact": exact_critics(task, stack), "learned": learned.critic}
-    noise_streams, start_streams = stack.streams("gradient-noise"), stack.streams("gradient-start")
+    noise_streams = stack.streams("gradient-noise")
     starts = [
-        true.start(start_streams, profile.chunk) for _ in range(profile.samples // profile.chunk)
+        stratified_starts(lqg, stack, profile.chunk, repeat)
+        for repeat in range(profile.samples // profile.chunk)
     ]
     copies = per_sample_policy(policy, profile.chunk)
     tables = []
@@ -236,8 +304,8 @@ def measure_gradients(
             frame["horizon"], frame["dynamics"], frame["critic"] = horizon, model, critic
             columns = {
                 "gradient": exact + difference.mean(axis=1),
-                "error": difference.std(axis=1) / np.sqrt(profile.samples),
-                "spread": values.std(axis=1),
+                "error": difference.std(axis=1, ddof=1) / np.sqrt(profile.samples),
+                "spread": values.std(axis=1, ddof=1),
             }
             for name, entries in columns.items():
                 for index, column in enumerate(entries.reshape(len(stack.seeds), -1).T):

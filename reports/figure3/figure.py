@@ -12,11 +12,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports import provenance
+from reports.files import read_csv
 from reports.statistics import mean_band
 from reports.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, draw_band, save
 
 # One case in which the learned model's error first falls and then rises, one in which it does not.
 CASES = (("few", "poor"), ("few", "near-optimal"))
+_KEYS = ["regime", "gain", "seed", "horizon"]
+_COLUMNS = {
+    "data": [
+        "regime",
+        "gain",
+        "seed",
+        "horizon",
+        "dynamics",
+        "critic",
+        "reference",
+        "l1_error",
+        "cosine",
+        "norm_ratio",
+    ],
+    "decomposition": ["regime", "gain", "seed", "horizon", "part", "l1_error"],
+    "bounds": ["regime", "gain", "seed", "horizon", "printed", "corrected"],
+    "horizons": ["regime", "gain", "h_return", "h_bound_corrected"],
+}
 _TITLES = {
     "few": "few data",
     "many": "many data",
@@ -39,8 +58,7 @@ def draw(folder: Path) -> None:
         ValueError: the data are missing or not finite.
     """
     origin = provenance.load(folder)
-    names = ("data", "decomposition", "bounds", "horizons")
-    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in names}
+    tables = {name: read_csv(folder / f"{name}.csv", columns) for name, columns in _COLUMNS.items()}
     save(_main_figure(tables, origin), folder / "figure3")
     save(_regimes_figure(tables, origin), folder / "regimes")
 

@@ -6,7 +6,13 @@ from pathlib import Path
 
 from reports import provenance
 from reports.figure3.experiment import experiment
-from reports.figure3.tables import bound_table, decomposition_table, error_table, horizon_table
+from reports.figure3.tables import (
+    bound_table,
+    decomposition_table,
+    error_table,
+    fit_table,
+    horizon_table,
+)
 from reports.units import RUNS, run
 
 
@@ -22,5 +28,6 @@ def make_data(profile: str, folder: Path, runs: Path = RUNS) -> bool:
         "decomposition.csv": decomposition_table(raw),
         "bounds.csv": limits,
         "horizons.csv": horizon_table(errors, limits),
+        "fits.csv": fit_table(raw),
     }
     return provenance.publish(tables, folder, origin)

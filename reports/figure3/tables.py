@@ -40,7 +40,8 @@ def error_table(raw: pd.DataFrame) -> pd.DataFrame:
 
     Columns: regime, gain, seed, horizon, dynamics, critic, reference, l1_error, l2_relative,
     cosine, norm_ratio, rescaled_error (relative L2 error after the best positive or negative
-    scalar), l1_standard_error (Monte-Carlo, of the expected gradient).
+    scalar), monte_carlo_error (root-mean-square L2 length of the expected gradient's own sampling
+    error, an upper bound: see `experiment.stratified_starts`).
 
     Raises:
         FloatingPointError: a gradient is not finite.
@@ -68,7 +69,7 @@ def error_table(raw: pd.DataFrame) -> pd.DataFrame:
         table["norm_ratio"] = size / true_size
         # min_c ||c g - g*|| / ||g*|| is the sine of the angle between them.
         table["rescaled_error"] = np.sqrt(np.clip(1.0 - cosine**2, 0.0, None))
-        table["l1_standard_error"] = errors.sum(axis=1)
+        table["monte_carlo_error"] = np.linalg.norm(errors, axis=1)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
@@ -133,33 +134,52 @@ def bound_table(raw: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def horizon_table(errors: pd.DataFrame, limits: pd.DataFrame) -> pd.DataFrame:
-    """Which H is best, per regime and gain: on the mean curves over seeds.
+def fit_table(raw: pd.DataFrame) -> pd.DataFrame:
+    """How good the fits are: regime, gain, seed and the columns of `experiment.measure_fits`."""
+    columns = [c for c in raw.columns if c.startswith("fit_")]
+    table = raw.drop_duplicates(["regime", "gain", "seed"])[["regime", "gain", "seed", *columns]]
+    return table.rename(columns=lambda name: name.removeprefix("fit_")).reset_index(drop=True)
 
-    Columns: regime, gain, h_return and h_objective (smallest L1 error of the learned pair against
-    each reference), h_bound_printed and h_bound_corrected (smallest bound), l1_at_0, l1_at_best and
-    l1_at_longest (against the return), h_longest.
+
+def horizon_table(errors: pd.DataFrame, limits: pd.DataFrame) -> pd.DataFrame:
+    """Which H is best, per regime and gain.
+
+    Columns: regime, gain; h_return and h_objective, the smallest mean L1 error of the learned pair
+    against each reference; h_bound_printed and h_bound_corrected, the smallest mean bound; l1_at_0,
+    l1_at_best, l1_at_longest, against the return; rise and rise_error, the mean paired difference
+    between the longest and the best H and its standard error over seeds; seeds_that_turn, the
+    share of seeds whose own smallest error is before the longest H.
     """
     learned = errors[(errors["dynamics"] == "learned") & (errors["critic"] == "learned")]
     rows = []
     for (regime, gain), group in learned.groupby(["regime", "gain"], sort=False):
-        curves = group.groupby(["reference", "horizon"])["l1_error"].mean()
-        to_return, to_objective = curves["return"], curves["objective"]
+        by_seed = group.pivot_table(
+            index="seed", columns=["reference", "horizon"], values="l1_error"
+        )
+        horizons = sorted(group["horizon"].unique())
+        to_return, to_objective = (
+            by_seed[reference][horizons].to_numpy() for reference in ("return", "objective")
+        )
         chosen = limits[(limits["regime"] == regime) & (limits["gain"] == gain)]
         bound = chosen.groupby("horizon")[["printed", "corrected"]].mean()
-        longest = to_return.index.max()
+        mean = to_return.mean(axis=0)
+        best = int(np.argmin(mean))
+        rise = to_return[:, -1] - to_return[:, best]
         rows.append(
             {
                 "regime": regime,
                 "gain": gain,
-                "h_return": to_return.idxmin(),
-                "h_objective": to_objective.idxmin(),
+                "h_return": horizons[best],
+                "h_objective": horizons[int(np.argmin(to_objective.mean(axis=0)))],
                 "h_bound_printed": bound["printed"].idxmin(),
                 "h_bound_corrected": bound["corrected"].idxmin(),
-                "l1_at_0": to_return.loc[0],
-                "l1_at_best": to_return.min(),
-                "l1_at_longest": to_return.loc[longest],
-                "h_longest": longest,
+                "h_longest": horizons[-1],
+                "l1_at_0": mean[0],
+                "l1_at_best": mean[best],
+                "l1_at_longest": mean[-1],
+                "rise": rise.mean(),
+                "rise_error": rise.std(ddof=1) / np.sqrt(len(rise)),
+                "seeds_that_turn": np.mean(np.argmin(to_return, axis=1) < len(horizons) - 1),
             }
         )
     return pd.DataFrame(rows)

@@ -4,7 +4,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from analytic import lipschitz_constants, maac_gradient
+from analytic import Constants, bounds, lipschitz_constants, maac_gradient
 from analytic.bounds import (
     geometric,
     lemma_4_1,
@@ -221,3 +221,21 @@ def test_an_unknown_form_names_the_choices(call):
 def test_a_bad_horizon_of_a_bound_is_refused(form, horizon):
     with pytest.raises(ValueError, match="horizon must be a whole number"):
         lemma_4_1(constants(), horizon, 0.9, form)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda c: bounds.lemma_4_1(c, 2, 1.7), "gamma must lie in"),
+        (lambda c: bounds.model_sum(c, 2, -5.0), "gamma must lie in"),
+        (lambda c: bounds.lemma_4_1(c, "3", 0.9), "horizon must be a whole number"),
+        (lambda c: bounds.lemma_4_2(c, 2, 0.9, -1.0, 1.0), "step_size must be"),
+        (lambda c: bounds.lemma_4_2(c, 2, 0.9, 1.0, -1.0), "curvature must be"),
+        (lambda c: bounds.theorem_4_1(c, 2, 0.9, 1.0, 1.0, -1.0), "r_max must be"),
+        (lambda c: bounds.return_loss(-2.0, 1.0, 0.9), "total_variation must be"),
+    ],
+)
+def test_meaningless_arguments_are_named(call, message):
+    constants = Constants(*[1.0] * len(Constants._fields))
+    with pytest.raises(ValueError, match=message):
+        call(constants)

@@ -239,3 +239,27 @@ def test_an_unstable_gain_is_fine_with_a_given_critic():
     value, gradient = autograd(lqg, K, 5, model, critic)
     assert maac_objective(lqg, K, 5, model, critic) == pytest.approx(value, rel=1e-12)
     assert relative_error(maac_gradient(lqg, K, 5, model, critic), gradient) < 1e-12
+
+
+@pytest.mark.parametrize("horizon", [0, 1, 3, 5])
+def test_finite_horizon_objective_is_the_finite_return_in_value(horizon):
+    lqg, K, *_ = random_case(7, 3, 2)
+    exact = evaluate(lqg, K, T=5).J
+    assert maac_objective(lqg, K, horizon, T=5) == pytest.approx(exact, rel=1e-12)
+
+
+def test_finite_horizon_error_parts_sum_and_vanish_at_the_end():
+    lqg, K, model, critic = random_case(7, 3, 2)[:4]
+    error = gradient_error(lqg, K, 2, model, critic, T=5)
+    parts = error.truncation + error.model + error.critic + error.interaction
+    np.testing.assert_allclose(parts, error.total, atol=1e-10)
+    assert np.abs(error.truncation).max() > 1e-6
+    np.testing.assert_allclose(gradient_error(lqg, K, 5, T=5).total, 0.0, atol=1e-10)
+    unstable = 10.0 * np.ones_like(K)
+    assert np.isfinite(gradient_error(lqg, unstable, 5, T=5).total).all()
+
+
+def test_a_horizon_beyond_the_last_reward_is_refused():
+    lqg, K, *_ = random_case(7, 3, 2)
+    with pytest.raises(ValueError, match="horizon must be at most T = 3, got 4"):
+        maac_gradient(lqg, K, 4, T=3)

@@ -1,9 +1,11 @@
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from maac_bench.cli import main
+from maac_bench.__main__ import main
+from reports.files import ROOT
 
 
 def failure(capsys, *arguments: str) -> tuple[int, str]:
@@ -41,6 +43,14 @@ def test_estimate_prints_a_score_that_repeats(capsys):
         (["estimate", "--samples", "0"], "samples must be at least 2, got 0"),
         (["estimate", "--replicates", "1"], "replicates must be at least 2"),
         (["estimate", "--gain-share", "-3"], "K is unstable"),
+        (["estimate", "--gain-share", "1"], "the exact gradient is zero at this gain"),
+        (["estimate", "--seed", "-1"], "seeds must be at least 0, got -1"),
+        (["estimate", "--task", "Hopper-v5"], "'Hopper-v5' has no exact gradient"),
+        (["estimate", "--estimator", "bptt", "--horizon", "0"], "needs a horizon of at least 1"),
+        (
+            ["estimate", "--estimator", "zeroth-order", "--smoothing", "1e-30"],
+            "mean estimate is exactly zero",
+        ),
         (["figure", "figure9"], "unknown figure 'figure9'; choose from figure3, estimators"),
         (["figure", "figure3", "--profile", "x"], "unknown profile 'x' of figure3; choose from"),
     ],
@@ -64,6 +74,35 @@ def test_a_folder_that_cannot_be_written_is_named(capsys, tmp_path):
     status, error = failure(capsys, "figure", "figure3", "--runs", runs, "--out", str(tmp_path))
     assert status == 1
     assert str(blocker) in error
+
+
+def test_an_output_folder_that_cannot_be_written_is_named_before_the_work(capsys, tmp_path):
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    target = str(blocker / "out")
+    status, error = failure(capsys, "figure", "figure3", "--out", target, "--runs", str(tmp_path))
+    assert status == 1
+    assert str(blocker) in error
+    assert list(tmp_path.iterdir()) == [blocker], "nothing was run"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("data.csv", "", "data.csv cannot be read as a table"),
+        ("data.csv", "a,b\n1,2\n", "data.csv lacks the column"),
+        ("provenance.json", "{", "provenance.json is damaged"),
+        ("provenance.json", "{}", "names no commit or configuration"),
+    ],
+)
+@pytest.mark.parametrize("report", ["figure3", "estimators"])
+def test_damaged_data_are_named(capsys, tmp_path, report, name, content, message):
+    folder = tmp_path / "copy"
+    shutil.copytree(ROOT / "reports" / report, folder)
+    (folder / name).write_text(content)
+    status, error = failure(capsys, "figure", report, "--redraw", "--out", str(folder))
+    assert status == 2
+    assert message in error
 
 
 def test_interruption_has_its_own_status(capsys, monkeypatch):

@@ -41,6 +41,63 @@ def test_every_estimator_is_unbiased_for_its_own_exact_gradient(name):
     assert distance < entries + 5 * np.sqrt(2 * entries)
 
 
+@pytest.mark.parametrize("name", ["score-critic", "zeroth-order", "inverse-variance"])
+@pytest.mark.parametrize(("temperature", "terminal"), [(0.0, 1), (0.0, 3), (2.0, 2)])
+def test_twin_critics_entropy_and_terminal_samples_keep_the_expectation(
+    name, temperature, terminal
+):
+    """Against pathwise on common seeds, with everything an agent turns on."""
+    stack = 60
+    case = make_case(stack)
+
+    def twins(state, action):
+        value = case.problem.critic(state, action)
+        return torch.cat([value, 1.3 * value + 2.0 * action.sum(dim=-1) + 1.0])
+
+    case = case._replace(problem=case.problem._replace(critic=twins))
+    one = squashed_policy([0])
+    policy = one.replace(tuple(p.expand(stack, *p.shape[1:]) for p in one.parameters))
+    settings = Settings(horizon=2, temperature=temperature, terminal_samples=terminal)
+
+    def flat(estimator):
+        parts = gradient(estimator, case, policy, 1000, range(stack), settings)
+        return torch.cat([part.flatten(1) for part in parts], dim=1).double().numpy()
+
+    reference = flat("pathwise")
+    mean = reference.mean(axis=0)
+    along = (flat(name) - reference) @ mean / np.linalg.norm(mean) ** 2
+    error = along.std(ddof=1) / np.sqrt(stack)
+    assert abs(along.mean()) < 4 * error
+    assert error < 0.1, "too noisy to tell"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("pathwise", {"smoothing": 0.1}),
+        ("bptt", {"terminal_samples": 2}),
+        ("score", {"terminal_samples": 2}),
+        ("score-critic", {"smoothing": 0.1}),
+        ("inverse-variance", {"smoothing": 0.1}),
+    ],
+)
+def test_a_dial_without_effect_is_refused(name, options):
+    with pytest.raises(ValueError, match=f"has no use for {next(iter(options))}"):
+        make_estimator(name, Settings(**options))
+
+
+@pytest.mark.parametrize("name", WITHOUT_CRITIC)
+def test_no_critic_and_no_reward_is_refused(name):
+    with pytest.raises(ValueError, match="needs a horizon of at least 1"):
+        make_estimator(name, Settings(horizon=0))
+
+
+def test_estimators_say_what_their_target_is():
+    for name in ESTIMATORS:
+        bootstraps = make_estimator(name, Settings()).bootstraps
+        assert bootstraps == (name not in WITHOUT_CRITIC)
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -223,6 +280,8 @@ def test_replicates_do_not_depend_on_how_they_are_chunked(monkeypatch):
         ({"terminal_samples": 0}, "terminal_samples must be at least 1"),
         ({"smoothing": 0.0}, "smoothing must be positive"),
         ({"smoothing": float("nan")}, "smoothing must be positive"),
+        ({"smoothing": float("inf")}, "smoothing must be positive and finite"),
+        ({"temperature": float("nan")}, "temperature must be at least 0"),
     ],
 )
 def test_meaningless_settings_are_refused(options, message):

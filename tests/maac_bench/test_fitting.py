@@ -147,6 +147,51 @@ def test_a_diverging_fit_says_so():
         fit_critics(huge, case.policy, 0.9, config, streams([0]))
 
 
+def test_a_deterministic_policy_can_be_evaluated():
+    case, data = lqg_data([0], count=200)
+    policy = LinearGaussian(case.policy.gain, torch.zeros(2, 2))
+    critics = fit_critics(data, policy, 0.9, CRITIC, streams([0]))
+    assert torch.isfinite(critics(data.state, data.action)).all()
+
+
+def test_the_minimum_of_the_twins_is_pessimistic():
+    case, data = lqg_data([0], count=400)
+    values = {}
+    for target in ("min", "mean"):
+        config = CriticConfig(
+            hidden=(16,), steps=800, learning_rate=3e-3, target_rate=0.1, target=target
+        )
+        critics = fit_critics(data, case.policy, case.lqg.gamma, config, streams([0]))
+        values[target] = float(critics(data.state, data.action).mean())
+    exact = analytic.evaluate(case.lqg, case.gain)
+    points = torch.cat([data.state, data.action], dim=-1)[0].double().numpy()
+    truth = float(np.mean(-np.einsum("bi,ij,bj->b", points, exact.G, points) - exact.d))
+    assert values["min"] < values["mean"]
+    assert values["mean"] == pytest.approx(truth, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ModelConfig(members=0), "members must be positive, got 0"),
+        (lambda: ModelConfig(max_epochs=0), "max_epochs must be positive"),
+        (lambda: ModelConfig(validation=1.0), "validation must lie between 0 and 1"),
+        (lambda: CriticConfig(steps=0), "steps must be positive"),
+        (lambda: CriticConfig(target_rate=5.0), r"target_rate must lie in \(0, 1\], got 5.0"),
+        (lambda: CriticConfig(target="max"), "target must be 'min' or 'mean', got 'max'"),
+    ],
+)
+def test_configurations_that_cannot_train_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_discount_of_one_is_refused():
+    case, data = lqg_data([0], count=100)
+    with pytest.raises(ValueError, match="discount must lie in"):
+        fit_critics(data, case.policy, 1.0, CRITIC, streams([0]))
+
+
 def test_a_reward_of_zero_is_worth_nothing():
     case, data = lqg_data([0], count=200)
     config = CriticConfig(hidden=(16,), steps=1000, learning_rate=3e-3, target_rate=0.05)

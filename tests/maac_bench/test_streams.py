@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from maac_bench.streams import Streams
@@ -28,6 +29,11 @@ def test_draws_repeat_and_leave_the_global_generator_alone():
     before = torch.random.get_rng_state()
     assert torch.equal(Streams([5], "x").normal(3), Streams([5], "x").normal(3))
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_negative_seeds_are_refused():
+    with pytest.raises(ValueError, match="seeds must be at least 0, got -1"):
+        Streams([-1], "x")
 
 
 def test_permutations_are_permutations_and_uniform():

@@ -21,11 +21,12 @@ from reports.figure3.tables import (
     decomposition_table,
     error_table,
     exact_gradient,
+    fit_table,
     horizon_table,
 )
+from reports.files import ROOT
 from reports.provenance import publish, record
 from reports.style import use_style
-from reports.units import ROOT
 
 TINY = replace(
     plan.PROFILES["quick"],
@@ -70,7 +71,7 @@ def test_the_exact_pair_is_exact(raw):
         & (table["reference"] == "objective")
     ]
     assert (exact["l1_error"] < 1e-12).all()
-    assert (exact["l1_standard_error"] == 0).all()
+    assert (exact["monte_carlo_error"] == 0).all()
 
 
 def test_learned_dynamics_change_nothing_at_horizon_zero(raw):
@@ -130,7 +131,7 @@ def test_errors_by_hand():
     assert double["cosine"] == pytest.approx(1.0)
     assert double["norm_ratio"] == pytest.approx(2.0)
     assert double["rescaled_error"] == pytest.approx(0.0, abs=1e-6)
-    assert double["l1_standard_error"] == pytest.approx(0.75)
+    assert double["monte_carlo_error"] == pytest.approx(0.3125**0.5)
     assert turned["cosine"] == pytest.approx(0.0, abs=1e-12)
     assert turned["rescaled_error"] == pytest.approx(1.0)
     assert turned["l2_relative"] == pytest.approx(5**0.5)
@@ -196,6 +197,7 @@ def test_the_figure_is_drawn_from_tables_alone(raw, tmp_path):
         "decomposition.csv": decomposition_table(raw),
         "bounds.csv": limits,
         "horizons.csv": horizon_table(errors, limits),
+        "fits.csv": fit_table(raw),
     }
     publish(tables, tmp_path, record("test", {"task": plan.TASK, "profile": "tiny"}))
     use_style()
@@ -239,3 +241,49 @@ def test_the_corrected_bound_holds_for_every_committed_gradient():
     assert len(merged) == len(limits) > 0
     # The constants are sample means themselves, hence the margin at H = 0, where it is tight.
     assert (merged["l1_error"] <= 1.1 * merged["corrected"]).all()
+
+
+def test_stratified_starts_are_unbiased_and_quieter_than_independent_ones():
+    lqg = double_integrator(start_std=2.0)
+    stack = plan.Stack(tuple(range(200)), ("poor",) * 200, np.zeros((200, 1, 2)))
+    states = plan.stratified_starts(lqg, stack, 64, repeat=0).double().numpy()
+    moments = np.einsum("sbi,sbj->sij", states, states) / 64
+    error = moments.std(axis=0) / np.sqrt(200)
+    assert (np.abs(moments.mean(axis=0) - lqg.M0) < 4 * error + 0.02).all()
+    independent = 2.0**2 * np.sqrt(2 / 64)
+    assert moments[:, 0, 0].std() < 0.3 * independent
+    other = plan.stratified_starts(lqg, stack, 64, repeat=1).double().numpy()
+    assert not np.allclose(states, other)
+
+
+def test_horizon_table_by_hand():
+    rows = [
+        {
+            "regime": "r",
+            "gain": "g",
+            "seed": seed,
+            "horizon": horizon,
+            "dynamics": "learned",
+            "critic": "learned",
+            "reference": reference,
+            "l1_error": value,
+        }
+        for seed, values in ((0, (5.0, 1.0, 3.0)), (1, (5.0, 2.0, 1.0)))
+        for reference in ("return", "objective")
+        for horizon, value in zip((0, 4, 8), values, strict=True)
+    ]
+    limits = pd.DataFrame(
+        {
+            "regime": "r",
+            "gain": "g",
+            "seed": [0, 0],
+            "horizon": [0, 4],
+            "printed": [2.0, 1.0],
+            "corrected": [3.0, 4.0],
+        }
+    )
+    row = horizon_table(pd.DataFrame(rows), limits).iloc[0]
+    assert (row["h_return"], row["h_bound_printed"], row["h_bound_corrected"]) == (4, 4, 0)
+    assert row["rise"] == pytest.approx(0.5)
+    assert row["rise_error"] == pytest.approx(1.5)
+    assert row["seeds_that_turn"] == pytest.approx(0.5)

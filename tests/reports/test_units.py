@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reports.units import PUBLISHED_DIGITS, ROOT, Experiment, run, write_csv
+from reports.files import PUBLISHED_DIGITS, ROOT, write_csv
+from reports.units import Experiment, run
 
 
 def make_table(directory: str, name: str, value: float) -> pd.DataFrame:
@@ -43,6 +44,16 @@ def test_another_configuration_starts_afresh(tmp_path):
     run(small(tmp_path), tmp_path / "runs")
     run(small(tmp_path, {"size": 2}), tmp_path / "runs")
     assert (tmp_path / "a.ran").read_text() == "xx"
+
+
+@pytest.mark.parametrize("damage", ["name,value\n", "renamed,value\nb,1\n", ""])
+def test_a_damaged_unit_is_run_again(tmp_path, damage):
+    first = run(small(tmp_path), tmp_path / "runs")
+    (table,) = tmp_path.glob("runs/*/a.csv")
+    table.write_text(damage)
+    pd.testing.assert_frame_equal(run(small(tmp_path), tmp_path / "runs"), first)
+    assert (tmp_path / "a.ran").read_text() == "xx"
+    assert (tmp_path / "b.ran").read_text() == "x"
 
 
 def test_a_failing_unit_keeps_the_finished_ones(tmp_path):

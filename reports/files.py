@@ -1,0 +1,51 @@
+"""Reading and writing tables: atomically, with checked columns and fixed digits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parent.parent
+PUBLISHED_DIGITS = "%.6g"
+"""Float format of committed tables: digits that repeat on machines of the same kind."""
+
+
+def write_csv(table: pd.DataFrame, path: Path, digits: str | None = None) -> None:
+    """Write a table so that a half-written file never carries the final name.
+
+    Args:
+        table: what to write.
+        path: where.
+        digits: float format; None keeps every digit.
+    """
+    temporary = path.with_suffix(".partial")
+    table.to_csv(temporary, index=False, float_format=digits, lineterminator="\n")
+    temporary.replace(path)
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A table that has at least these columns; ValueError naming the file otherwise."""
+    try:
+        table = pd.read_csv(path)
+    except (ValueError, FileNotFoundError) as error:
+        raise ValueError(f"{path} cannot be read as a table: {error}") from error
+    absent = [name for name in columns if name not in table.columns]
+    if absent:
+        raise ValueError(f"{path} lacks the column {absent[0]!r}")
+    return table
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def require_writable(directory: Path) -> None:
+    """Create the folder and prove that files can be written there; OSError otherwise."""
+    directory.mkdir(parents=True, exist_ok=True)
+    probe = directory / ".writable"
+    probe.touch()
+    probe.unlink()
