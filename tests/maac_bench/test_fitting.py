@@ -159,7 +159,7 @@ def test_the_minimum_of_the_twins_is_pessimistic():
     values = {}
     for target in ("min", "mean"):
         config = CriticConfig(
-            hidden=(16,), steps=800, learning_rate=3e-3, target_rate=0.1, target=target
+            hidden=(16, 16), steps=800, learning_rate=3e-3, target_rate=0.1, target=target
         )
         critics = fit_critics(data, case.policy, case.lqg.gamma, config, streams([0]))
         values[target] = float(critics(data.state, data.action).mean())
