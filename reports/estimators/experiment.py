@@ -46,7 +46,7 @@ class Profile:
 
 PROFILES = {
     "quick": Profile(replicates=32, samples=(16, 64, 256, 1024, 4096)),
-    "paper": Profile(replicates=100, samples=(16, 64, 256, 1024, 4096, 16384)),
+    "paper": Profile(replicates=64, samples=(16, 64, 256, 1024, 4096, 16384)),
 }
 
 

@@ -99,17 +99,16 @@ PROFILES = {
     ),
     "paper": Profile(
         seeds=20,
-        horizons=(0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320),
+        horizons=(0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 256),
         model=ModelConfig(members=8, hidden=(64, 64)),
         critic=CriticConfig(
             hidden=(64, 64),
             target="mean",
-            learning_rate=1e-3,
-            steps=5000,
-            batch_size=256,
-            target_rate=0.05,
+            learning_rate=3e-3,
+            steps=3000,
+            batch_size=128,
+            target_rate=0.1,
         ),
-        samples=256,
     ),
 }
 

@@ -83,8 +83,10 @@ def _main_figure(tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any]) 
         "3. where the error comes from",
         "4. direction and size (learned pair)",
     )
-    for axes, title in zip(grid[0], titles, strict=True):
+    corners = ("lower left", "upper left", "lower right", "upper left")
+    for axes, title, corner in zip(grid[0], titles, corners, strict=True):
         axes.set_title(title, fontsize=10)
+        axes.legend(loc=corner, fontsize=7)  # the lower row has the same lines
     figure.supxlabel(provenance.caption(origin, _note(tables["data"], origin)), fontsize=8)
     return figure
 
@@ -119,7 +121,6 @@ def _draw_return(axes: Axes, data: pd.DataFrame) -> None:
     _curve(axes, data, "true", "return", BLACK, "true dynamics, learned critic")
     _curve(axes, data, "learned", "return", BLUE, "learned dynamics, learned critic")
     axes.set_yscale("log")
-    axes.legend()
 
 
 def _draw_objective(axes: Axes, data: pd.DataFrame, limits: pd.DataFrame) -> None:
@@ -131,7 +132,6 @@ def _draw_objective(axes: Axes, data: pd.DataFrame, limits: pd.DataFrame) -> Non
         axes.plot(band["horizon"], band["mean"], style, color=color, label=f"Lemma 4.1, {form}")
     axes.set_yscale("log")
     axes.set_ylim(top=highest * 300)  # the bounds leave the panel: they grow exponentially
-    axes.legend(loc="upper left")
 
 
 def _draw_decomposition(axes: Axes, parts: pd.DataFrame) -> None:
@@ -141,7 +141,6 @@ def _draw_decomposition(axes: Axes, parts: pd.DataFrame) -> None:
         label = "sampling (batch of 256)" if part == "sampling" else part
         draw_band(axes, band, "horizon", color, label)
     axes.set_yscale("log")
-    axes.legend(ncols=2)
 
 
 def _draw_direction(axes: Axes, data: pd.DataFrame) -> None:
@@ -149,7 +148,6 @@ def _draw_direction(axes: Axes, data: pd.DataFrame) -> None:
     _curve(axes, data, "learned", "return", ORANGE, "norm / the return's", "norm_ratio")
     _curve(axes, data, "learned", "objective", SKY, "cosine to the objective's", "cosine")
     axes.axhline(1.0, color=GREY, lw=0.8)
-    axes.legend(loc="lower right")
 
 
 def _regimes_figure(tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any]) -> Figure:
@@ -162,7 +160,6 @@ def _regimes_figure(tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any
         for axes, gain in zip(row, gains, strict=True):
             selected = data[(data["regime"] == regime) & (data["gain"] == gain)]
             _draw_return(axes, selected)
-            axes.get_legend().remove()
             _horizon_axis(axes)
             choice = best[(best["regime"] == regime) & (best["gain"] == gain)].iloc[0]
             axes.axvline(choice["h_return"], color=BLUE, lw=0.8, ls="--")
