@@ -244,8 +244,8 @@ def fit_critics(
         raise ValueError(f"discount must lie in [0, 1), got {discount}")
     require_finite(data)
     inputs = torch.cat([data.state, data.action], dim=-1)
-    # One unit of the nets' output is the size of a discounted sum of unrelated rewards: large enough
-    # that few steps go into reaching a value's size, small enough to resolve it.
+    # One unit of the nets' output is the size of a discounted sum of unrelated rewards: so large
+    # that few steps go into reaching a value's size, so small that values are still resolved.
     scale = data.reward.square().mean(dim=-1).sqrt() / (1.0 - discount**2) ** 0.5
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     critics = init_critics(
