@@ -9,9 +9,9 @@ from typing import NamedTuple
 from reports.estimators import experiment as estimators_experiment
 from reports.estimators import figure as estimators_figure
 from reports.estimators import report as estimators_report
-from reports.figure3 import experiment as figure3_experiment
 from reports.figure3 import figure as figure3_figure
 from reports.figure3 import report as figure3_report
+from reports.figure3 import settings as figure3_settings
 from reports.files import ROOT
 
 
@@ -25,7 +25,7 @@ class Report(NamedTuple):
 
 REPORTS = {
     "figure3": Report(
-        figure3_report.make_data, figure3_figure.draw, tuple(figure3_experiment.PROFILES)
+        figure3_report.make_data, figure3_figure.draw, tuple(figure3_settings.PROFILES)
     ),
     "estimators": Report(
         estimators_report.make_data, estimators_figure.draw, tuple(estimators_experiment.PROFILES)

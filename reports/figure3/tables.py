@@ -10,7 +10,7 @@ import pandas as pd
 import analytic
 from analytic.lqg import Array
 from maac_bench.tasks import make_task, require_lqg
-from reports.figure3.experiment import TASK, gains_along_ascent
+from reports.figure3.settings import TASK, gains_along_ascent
 
 BATCH = 256
 """Samples per actor update; the size for which the sampling error is reported."""
@@ -41,7 +41,7 @@ def error_table(raw: pd.DataFrame) -> pd.DataFrame:
     Columns: regime, gain, seed, horizon, dynamics, critic, reference, l1_error, l2_relative,
     cosine, norm_ratio, rescaled_error (relative L2 error after the best positive or negative
     scalar), monte_carlo_error (root-mean-square L2 length of the expected gradient's own sampling
-    error, an upper bound: see `experiment.stratified_starts`).
+    error, an upper bound: see `measures.stratified_starts`).
 
     Raises:
         FloatingPointError: a gradient is not finite.
@@ -135,7 +135,7 @@ def bound_table(raw: pd.DataFrame) -> pd.DataFrame:
 
 
 def fit_table(raw: pd.DataFrame) -> pd.DataFrame:
-    """How good the fits are: regime, gain, seed and the columns of `experiment.measure_fits`."""
+    """How good the fits are: regime, gain, seed and the columns of `measures.measure_fits`."""
     columns = [c for c in raw.columns if c.startswith("fit_")]
     table = raw.drop_duplicates(["regime", "gain", "seed"])[["regime", "gain", "seed", *columns]]
     return table.rename(columns=lambda name: name.removeprefix("fit_")).reset_index(drop=True)

@@ -14,8 +14,10 @@ from maac_bench.streams import Streams
 from maac_bench.tasks import LinearGaussianDynamics, make_task, require_lqg, require_true
 from maac_bench.types import Problem
 from reports.figure3 import experiment as plan
+from reports.figure3 import settings
 from reports.figure3.constants import measure_constants
 from reports.figure3.figure import draw
+from reports.figure3.measures import stratified_starts
 from reports.figure3.tables import (
     bound_table,
     decomposition_table,
@@ -29,14 +31,14 @@ from reports.provenance import publish, record
 from reports.style import use_style
 
 TINY = replace(
-    plan.PROFILES["quick"],
+    settings.PROFILES["quick"],
     seeds=2,
     horizons=(0, 1, 3),
     samples=16,
     chunk=8,
     model=ModelConfig(members=2, hidden=(8,), max_epochs=2),
     critic=CriticConfig(hidden=(8,), steps=5, batch_size=16),
-    regimes={"few": plan.Regime(100), "few-layernorm": plan.Regime(100, layer_norm=True)},
+    regimes={"few": settings.Regime(100), "few-layernorm": settings.Regime(100, layer_norm=True)},
 )
 
 
@@ -49,9 +51,9 @@ def raw() -> pd.DataFrame:
 def test_gains_lie_on_the_ascent_path():
     lqg = double_integrator()
     best = analytic.evaluate(lqg, analytic.optimal_gain(lqg)).J
-    gains = plan.gains_along_ascent(lqg)
-    first = best - analytic.evaluate(lqg, np.array(plan.START_GAIN)).J
-    for name, gap in plan.GAPS.items():
+    gains = settings.gains_along_ascent(lqg)
+    first = best - analytic.evaluate(lqg, np.array(settings.START_GAIN)).J
+    for name, gap in settings.GAPS.items():
         left = (best - analytic.evaluate(lqg, gains[name]).J) / first
         assert left <= gap
         assert left > 0.8 * gap
@@ -146,9 +148,9 @@ def test_a_gradient_that_is_not_finite_is_named(raw):
 
 def test_the_measured_constants_are_the_closed_forms_on_a_linear_model():
     """Linear model and quadratic critic: sample means against `lipschitz_constants`."""
-    task = make_task(plan.TASK)
+    task = make_task(settings.TASK)
     lqg, rng = require_lqg(task), np.random.default_rng(0)
-    gain = plan.gains_along_ascent(lqg)["middling"]
+    gain = settings.gains_along_ascent(lqg)["middling"]
     exact = analytic.evaluate(lqg, gain)
     model = analytic.LinearModel(
         lqg.A + 0.02 * rng.standard_normal((2, 2)),
@@ -199,7 +201,7 @@ def test_the_figure_is_drawn_from_tables_alone(raw, tmp_path):
         "horizons.csv": horizon_table(errors, limits),
         "fits.csv": fit_table(raw),
     }
-    publish(tables, tmp_path, record("test", {"task": plan.TASK, "profile": "tiny"}))
+    publish(tables, tmp_path, record("test", {"task": settings.TASK, "profile": "tiny"}))
     use_style()
     draw(tmp_path)
     first = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
@@ -225,7 +227,7 @@ def test_committed_data_hold_the_contract():
 def test_committed_truncation_is_the_oracles():
     data = pd.read_csv(COMMITTED / "data.csv")
     lqg = double_integrator()
-    gains = plan.gains_along_ascent(lqg)
+    gains = settings.gains_along_ascent(lqg)
     exact = data.query("dynamics == 'true' and critic == 'exact' and reference == 'return'")
     for (gain, horizon), rows in exact.groupby(["gain", "horizon"]):
         part = analytic.gradient_error(lqg, gains[gain], horizon).truncation
@@ -245,14 +247,14 @@ def test_the_corrected_bound_holds_for_every_committed_gradient():
 
 def test_stratified_starts_are_unbiased_and_quieter_than_independent_ones():
     lqg = double_integrator(start_std=2.0)
-    stack = plan.Stack(tuple(range(200)), ("poor",) * 200, np.zeros((200, 1, 2)))
-    states = plan.stratified_starts(lqg, stack, 64, repeat=0).double().numpy()
+    stack = settings.Stack(tuple(range(200)), ("poor",) * 200, np.zeros((200, 1, 2)))
+    states = stratified_starts(lqg, stack, 64, repeat=0).double().numpy()
     moments = np.einsum("sbi,sbj->sij", states, states) / 64
     error = moments.std(axis=0) / np.sqrt(200)
     assert (np.abs(moments.mean(axis=0) - lqg.M0) < 4 * error + 0.02).all()
     independent = 2.0**2 * np.sqrt(2 / 64)
     assert moments[:, 0, 0].std() < 0.3 * independent
-    other = plan.stratified_starts(lqg, stack, 64, repeat=1).double().numpy()
+    other = stratified_starts(lqg, stack, 64, repeat=1).double().numpy()
     assert not np.allclose(states, other)
 
 
