@@ -52,9 +52,10 @@ def draw_band(axes: Axes, band: pd.DataFrame, by: str, color: str, label: str) -
 def save(figure: Figure, path: Path) -> None:
     """Write `path`.png and `path`.pdf without timestamps, and close the figure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Lay out once; each savefig would do it again, which is most of the drawing time.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    if figure.get_layout_engine() is not None:
+        # Lay out once; each savefig would do it again, which is most of the drawing time.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
     figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
     figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
     plt.close(figure)

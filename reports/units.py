@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -94,7 +96,9 @@ def _is_intact(path: Path) -> bool:
 def _run_missing(experiment: Experiment, paths: Mapping[str, Path], total: int) -> None:
     workers = min(len(paths), os.cpu_count() or 1)
     bar = tqdm(total=total, initial=total - len(paths), desc=experiment.name, unit="unit")
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_quiet_worker)
+    pool = ProcessPoolExecutor(
+        workers, get_context("spawn"), initializer=_begin_worker, initargs=(os.getpid(),)
+    )
     try:
         pending: set[Future[None]] = {
             pool.submit(partial(_run_unit, experiment.units[name], path))
@@ -129,9 +133,17 @@ def _run_unit(unit: Callable[[], pd.DataFrame], path: Path) -> None:
     _digest_path(path).write_text(file_digest(path))
 
 
-def _quiet_worker() -> None:
+def _begin_worker(parent: int) -> None:
     # Ctrl-C is the parent's to handle; it ends the workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def follow() -> None:
+        # A parent that is killed cannot end its workers, and they would wait for work for ever.
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _stop(pool: ProcessPoolExecutor) -> None:

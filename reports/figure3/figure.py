@@ -39,7 +39,7 @@ _COLUMNS = {
 _TITLES = {
     "few": "few data",
     "many": "many data",
-    "few-layernorm": "few data, LayerNorm",
+    "few-layernorm": "LayerNorm",
 }
 _PARTS = {
     "truncation": BLACK,
@@ -64,7 +64,8 @@ def draw(folder: Path) -> None:
 
 
 def _main_figure(tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any]) -> Figure:
-    figure, grid = plt.subplots(len(CASES), 4, figsize=(15, 6.8), layout="constrained")
+    margins = {"left": 0.055, "right": 0.99, "top": 0.95, "bottom": 0.115, "hspace": 0.22}
+    figure, grid = plt.subplots(len(CASES), 4, figsize=(15, 6.8), gridspec_kw=margins)
     for row, (regime, gain) in zip(grid, CASES, strict=True):
         selected = {
             name: table[(table["regime"] == regime) & (table["gain"] == gain)]
@@ -86,7 +87,8 @@ def _main_figure(tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any]) 
     corners = ("lower left", "upper left", "lower right", "upper left")
     for axes, title, corner in zip(grid[0], titles, corners, strict=True):
         axes.set_title(title, fontsize=10)
-        axes.legend(loc=corner, fontsize=7)  # the lower row has the same lines
+        columns = 2 if corner == "lower right" else 1
+        axes.legend(loc=corner, fontsize=7, ncols=columns)  # the lower row has the same lines
     figure.supxlabel(provenance.caption(origin, _note(tables["data"], origin)), fontsize=8)
     return figure
 
@@ -153,8 +155,9 @@ def _draw_direction(axes: Axes, data: pd.DataFrame) -> None:
 def _regimes_figure(tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any]) -> Figure:
     data, best = tables["data"], tables["horizons"]
     regimes, gains = list(data["regime"].unique()), list(data["gain"].unique())
+    margins = {"left": 0.06, "right": 0.99, "top": 0.97, "bottom": 0.085}
     figure, grid = plt.subplots(
-        len(regimes), len(gains), figsize=(11, 8.5), layout="constrained", sharex=True
+        len(regimes), len(gains), figsize=(11, 8.5), gridspec_kw=margins, sharex=True
     )
     for row, regime in zip(grid, regimes, strict=True):
         for axes, gain in zip(row, gains, strict=True):

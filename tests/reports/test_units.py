@@ -102,7 +102,8 @@ if __name__ == "__main__":
 """
 
 
-def test_ctrl_c_keeps_what_is_finished(tmp_path):
+def start_script(tmp_path) -> subprocess.Popen:
+    """Two units, one of which never ends; returns once the other one is finished."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     process = subprocess.Popen(
@@ -118,8 +119,31 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
     while not list(tmp_path.glob("runs/*/quick.csv")):
         assert time.monotonic() < deadline, "the quick unit never finished"
         time.sleep(0.1)
+    return process
+
+
+def test_ctrl_c_keeps_what_is_finished(tmp_path):
+    process = start_script(tmp_path)
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "1 of 2 units of figure3 are finished and kept" in output
     assert not list(tmp_path.glob("runs/*/slow.csv"))
+
+
+def test_workers_of_a_killed_run_end(tmp_path):
+    process = start_script(tmp_path)
+    process.kill()
+    process.communicate(timeout=30)
+    deadline = time.monotonic() + 30
+    while _group_is_alive(process.pid):
+        assert time.monotonic() < deadline, "orphaned workers"
+        time.sleep(0.2)
+
+
+def _group_is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
