@@ -20,10 +20,17 @@ def write_csv(table: pd.DataFrame, path: Path, digits: str | None = None) -> Non
         table: what to write.
         path: where.
         digits: float format; None keeps every digit.
+
+    Raises:
+        OSError: it cannot be written, such as on a full disk; the error names the file.
     """
     temporary = path.with_suffix(".partial")
-    table.to_csv(temporary, index=False, float_format=digits, lineterminator="\n")
-    temporary.replace(path)
+    try:
+        table.to_csv(temporary, index=False, float_format=digits, lineterminator="\n")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:

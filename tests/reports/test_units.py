@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -100,6 +101,18 @@ if __name__ == "__main__":
         print(error)
         sys.exit(130)
 """
+
+
+def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_arguments, **_options):
+        (tmp_path / "t.partial").write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*t\.csv") as caught:
+        write_csv(pd.DataFrame({"x": [1]}), tmp_path / "t.csv")
+    assert caught.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())
 
 
 def start_script(tmp_path) -> subprocess.Popen:
