@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -117,6 +118,11 @@ def _run_missing(experiment: Experiment, paths: Mapping[str, Path], total: int) 
             f"interrupted: {finished} of {total} units of {experiment.name} are finished and kept "
             f"in {folder}; run the same command again to continue"
         ) from None
+    except BrokenProcessPool as error:
+        raise OSError(
+            f"a worker of {experiment.name} was killed, perhaps for lack of memory; finished units "
+            "are kept: run the same command again to continue"
+        ) from error
     except BaseException:
         _stop(pool)
         raise

@@ -25,7 +25,7 @@ from maac_bench.types import Gradient, Policy, Problem
 class ModelAugmented:
     """MAAC(H): H differentiated transitions closed by the critic (Clavera et al. 2020, Sec. 4.1).
 
-    The gradient of `objectives.pathwise.actor_objective`, which is what the agent trains with.
+    The gradient of `objectives.pathwise.actor_objective`, the objective of an actor update.
     """
 
     settings: Settings

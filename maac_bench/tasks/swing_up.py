@@ -17,7 +17,6 @@ from maac_bench.tasks.base import Task, TensorDynamics, never
 from maac_bench.types import ModelNoise
 
 PENDULUM, CART_POLE = "maac_bench/Pendulum-v0", "maac_bench/CartPole-v0"
-EPISODE_STEPS = 200
 
 
 class Pendulum(NamedTuple):

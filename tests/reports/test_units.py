@@ -57,6 +57,16 @@ def test_a_damaged_unit_is_run_again(tmp_path, damage):
     assert (tmp_path / "b.ran").read_text() == "x"
 
 
+def die() -> pd.DataFrame:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
+
+
+def test_a_killed_worker_is_an_error_that_says_so(tmp_path):
+    with pytest.raises(OSError, match=r"a worker of figure3 was killed.*run the same command"):
+        run(Experiment("figure3", {"a": die}, {}), tmp_path / "runs")
+
+
 def test_a_failing_unit_keeps_the_finished_ones(tmp_path):
     plan = small(tmp_path)
     broken = Experiment("figure3", {**plan.units, "c": fail}, plan.configuration)
