@@ -9,16 +9,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 on success, 2 for bad input, 1 for a failing system, 130 for Ctrl-C."""
     try:
         # Imported here: Ctrl-C while the libraries load is an interruption like any other.
-        import tyro
+        from maac_bench.cli import parse
 
-        from maac_bench.cli import Command
-
-        command = tyro.cli(
-            Command,
-            args=arguments,
-            prog="maac-bench",
-            description="How good is the gradient when you differentiate through a learned model?",
-        )
+        command = parse(sys.argv[1:] if arguments is None else arguments)
         command.execute()
     except KeyboardInterrupt as interruption:
         return _fail(str(interruption) or "interrupted", 130)

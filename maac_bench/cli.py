@@ -1,23 +1,80 @@
-"""The commands: `maac-bench figure | estimate | list`."""
+"""The commands: `maac-bench train | evaluate | figure | estimate | list`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, cast
 
 import numpy as np
+import torch
 import tyro
 
 import analytic
+from maac_bench.config import Config
 from maac_bench.estimators import ESTIMATORS, Settings, make_estimator
 from maac_bench.names import lookup
+from maac_bench.presets import ALGORITHMS, Size, preset
 from maac_bench.scoring import Score, score
 from maac_bench.tasks import TASKS, make_task, require_lqg
+from maac_bench.training import RunSettings, train
 from reports.files import require_writable
+from reports.provenance import record
 from reports.registry import REPORTS, folder
 from reports.style import use_style
 from reports.units import RUNS
+
+DEFAULT_TASK, DEFAULT_ALGORITHM = "maac_bench/HalfCheetah-v0", "maac"
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train an algorithm on a task; the same command continues an interrupted run.
+
+    Every field of the configuration is an option; the defaults shown are those of --algo, --task
+    and --size.
+    """
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    out: Path
+    """run directory"""
+    task: str = DEFAULT_TASK
+    """which task; `maac-bench list` names them"""
+    algo: str = DEFAULT_ALGORITHM
+    """which algorithm; `maac-bench list` names them"""
+    size: Size = "paper"
+    """nets and batches as in the paper's code, or small ones for a few CPU cores"""
+    seeds: tuple[int, ...] = (0,)
+    """independent runs, trained together in one process"""
+    rollouts: int = 50
+    """episodes in all, the random ones included"""
+    device: str = "cpu"
+    """cpu, cuda or cuda:N"""
+    compiled: bool | None = None
+    """fuse the update with torch.compile; default: where a C++ compiler is found"""
+    threads: int | None = None
+    """CPU threads; default: all cores"""
+
+    def execute(self) -> None:
+        """Train."""
+        lookup("task", self.task, TASKS)
+        if self.threads is not None:
+            if self.threads < 1:
+                raise ValueError(f"threads must be at least 1, got {self.threads}")
+            torch.set_num_threads(self.threads)
+        settings = RunSettings(
+            self.task, self.algo, self.seeds, self.rollouts, self.out, self.device, self.compiled
+        )
+        seeds = " ".join(map(str, self.seeds))
+        origin = record(
+            f"maac-bench train --task {self.task} --algo {self.algo} --size {self.size} "
+            f"--seeds {seeds} --rollouts {self.rollouts} --threads {torch.get_num_threads()}",
+            {"threads": torch.get_num_threads()},
+        )
+        train(settings, self.config, origin)
+        print(f"{self.rollouts} rollouts of {self.algo} on {self.task} in {self.out}")
 
 
 @dataclass(frozen=True)
@@ -120,18 +177,50 @@ def describe(result: Score) -> str:
 
 @dataclass(frozen=True)
 class List:
-    """List tasks, estimators and figures."""
+    """List tasks, algorithms, estimators and figures."""
 
     def execute(self) -> None:
         """Print the names."""
         figures = [f"{name} ({', '.join(r.profiles)})" for name, r in REPORTS.items()]
-        rows = {"tasks": list(TASKS), "estimators": list(ESTIMATORS), "figures": figures}
+        rows = {
+            "tasks": list(TASKS),
+            "algorithms": list(ALGORITHMS),
+            "estimators": list(ESTIMATORS),
+            "figures": figures,
+        }
         for kind, names in rows.items():
             print("\n  ".join([f"{kind}:", *names]))
 
 
-Command: TypeAlias = (
-    Annotated[Figure, tyro.conf.subcommand("figure")]
-    | Annotated[Estimate, tyro.conf.subcommand("estimate")]
-    | Annotated[List, tyro.conf.subcommand("list")]
-)
+Command: TypeAlias = Train | Figure | Estimate | List
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """The command of a command line; the defaults of `train` are those of its preset."""
+    chosen = {"task": DEFAULT_TASK, "algo": DEFAULT_ALGORITHM, "size": "paper"}
+    if arguments and arguments[0] == "train":
+        for here, following in zip_longest(arguments, arguments[1:]):
+            name, separator, value = here.removeprefix("--").partition("=")
+            if here.startswith("--") and name in chosen and (separator or following):
+                chosen[name] = value if separator else following
+    config = preset(chosen["algo"], chosen["task"], cast(Size, chosen["size"]))
+    defaults = Train(
+        config,
+        tyro.MISSING,
+        task=chosen["task"],
+        algo=chosen["algo"],
+        size=cast(Size, chosen["size"]),
+    )
+    commands = (
+        Annotated[Train, tyro.conf.subcommand("train", default=defaults)]
+        | Annotated[Figure, tyro.conf.subcommand("figure")]
+        | Annotated[Estimate, tyro.conf.subcommand("estimate")]
+        | Annotated[List, tyro.conf.subcommand("list")]
+    )
+    command: Command = tyro.cli(
+        commands,
+        args=list(arguments),
+        prog="maac-bench",
+        description="How good is the gradient when you differentiate through a learned model?",
+    )
+    return command

@@ -44,6 +44,10 @@ class Ensemble(NamedTuple):
         """The same ensemble with other net parameters."""
         return self._replace(net=self.net.replace(parameters))
 
+    def first(self, count: int) -> Ensemble:
+        """The ensemble of the first `count` members."""
+        return self.replace([parameter[:, :count] for parameter in self.parameters])
+
     def predict(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Each member's Gaussian over the standardised change, for its own batch.
 
@@ -78,6 +82,41 @@ class Ensemble(NamedTuple):
             log_var = _take(log_var.flatten(1, 2), noise.slots).reshape(state.shape)
             mean = mean + (0.5 * log_var).exp() * noise.normal
         return state + self.targets.inverse(mean)
+
+
+class EveryMember(NamedTuple):
+    """The ensemble's members side by side: each steps its own copy of the batch.
+
+    Noise is usually shared over the member axis, so that members differ by what they learned.
+    """
+
+    ensemble: Ensemble
+
+    @property
+    def members(self) -> int:
+        """None share a batch: no slots are needed."""
+        return 0
+
+    def step(self, state: Tensor, action: Tensor, noise: ModelNoise) -> Tensor:
+        """The next states, [seed, M, ..., n], from [seed, M or 1, ..., n]."""
+        action = action.expand(*state.shape[:-1], action.shape[-1])
+        mean, log_var = self.ensemble.predict(state, action)
+        if self.ensemble.noisy:
+            mean = mean + (0.5 * log_var).exp() * noise.normal
+        return state + self.ensemble.targets.inverse(mean)
+
+
+class NoDynamics(NamedTuple):
+    """Stands where a model-free agent has no model."""
+
+    @property
+    def members(self) -> int:
+        """None."""
+        return 0
+
+    def step(self, state: Tensor, action: Tensor, noise: ModelNoise) -> Tensor:
+        """There is nothing to step: ValueError."""
+        raise ValueError("this configuration uses no model, so it cannot be rolled out")
 
 
 def init_ensemble(

@@ -46,6 +46,15 @@ class Streams:
     def __len__(self) -> int:
         return len(self._generators)
 
+    def state(self) -> Tensor:
+        """Every generator's state as bytes, [seeds, state]: what `restore` needs."""
+        return torch.stack([generator.get_state() for generator in self._generators])
+
+    def restore(self, state: Tensor) -> None:
+        """Continue where `state` was taken."""
+        for generator, row in zip(self._generators, state, strict=True):
+            generator.set_state(row.contiguous())
+
     def normal(self, *shape: int) -> Tensor:
         """Standard normal draws, [seeds, *shape]."""
         return torch.stack(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -51,6 +51,39 @@ def path_entropy(trajectory: Trajectory, terminal: Action, scope: Entropy) -> Te
     ).sum(dim=0)
 
 
+class ActorTerms(NamedTuple):
+    """What an actor update needs of one H-step rollout.
+
+    value: the H-step return, [*stack, ...]. log_prob: of the first action, likewise.
+    entropy: the entropy bonus before the temperature, likewise.
+    """
+
+    value: Tensor
+    log_prob: Tensor
+    entropy: Tensor
+
+
+def actor_terms(
+    problem: Problem,
+    policy: Policy,
+    start: Tensor,
+    noise: RolloutNoise,
+    entropy: Entropy = "first",
+) -> ActorTerms:
+    """The parts of `actor_objective`, with the same arguments."""
+    trajectory = rollout(problem, policy, start, noise)
+    last_state = trajectory.states[-1].unsqueeze(-2)
+    # One state, K actions: the policy's net works on the state once.
+    terminal = policy.sample(last_state, noise.terminal)
+    last_state = last_state.expand(*noise.terminal.shape[:-1], last_state.shape[-1])
+    value = h_step_return(trajectory, problem.critic(last_state, terminal.value))
+    if trajectory.actions:
+        log_prob = trajectory.actions[0].log_prob
+    else:
+        log_prob = terminal.log_prob.mean(dim=-1)
+    return ActorTerms(value, log_prob, path_entropy(trajectory, terminal, entropy))
+
+
 def actor_objective(
     problem: Problem,
     policy: Policy,
@@ -75,11 +108,7 @@ def actor_objective(
     Returns:
         [*stack, ...].
     """
-    trajectory = rollout(problem, policy, start, noise)
-    last_state = trajectory.states[-1].unsqueeze(-2)
-    last_state = last_state.expand(*noise.terminal.shape[:-1], last_state.shape[-1])
-    terminal = policy.sample(last_state, noise.terminal)
-    value = h_step_return(trajectory, problem.critic(last_state, terminal.value))
-    if isinstance(temperature, float) and temperature == 0.0:
-        return value
-    return value + temperature * path_entropy(trajectory, terminal, entropy)
+    terms = actor_terms(problem, policy, start, noise, entropy)
+    if isinstance(temperature, float) and temperature == 0.0:  # a deterministic policy: 0 * inf
+        return terms.value
+    return terms.value + temperature * terms.entropy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -17,15 +17,18 @@ from maac_bench.tasks.linear_quadratic import LinearGaussianDynamics, linear_qua
 from maac_bench.tasks.mujoco_paper import EPISODE_STEPS, PAPER_TASKS, paper_task
 from maac_bench.tasks.swing_up import CART_POLE, PENDULUM, cart_pole_task, pendulum_task
 from maac_bench.tasks.tensor_env import TensorEnv
+from maac_bench.tasks.training import action_scale, is_unit, with_unit_actions
 
 __all__ = [
     "TASKS",
     "LinearGaussianDynamics",
     "Task",
     "TensorDynamics",
+    "TrainingTask",
     "linear_quadratic_task",
     "make_env",
     "make_task",
+    "make_training_task",
     "require_lqg",
     "require_true",
 ]
@@ -68,6 +71,37 @@ def make_env(name: str, **options: Any) -> gym.Env[Any, Any]:  # noqa: ANN401
     """
     lookup("task", name, TASKS)
     return gym.make(name, **V5_OPTIONS.get(name, {}), **options)
+
+
+class TrainingTask(NamedTuple):
+    """A task as an agent sees it: actions in [-1, 1].
+
+    task: model-side functions. make: its environment. steps: the time limit of an episode.
+    """
+
+    task: Task
+    make: Callable[[], gym.Env[Any, Any]]
+    steps: int
+
+
+def make_training_task(name: str) -> TrainingTask:
+    """The task and its environment with actions scaled to [-1, 1].
+
+    Raises:
+        ValueError: unknown task, or one without a time limit or bounded continuous actions.
+    """
+    task, env = make_task(name), make_env(name)
+    steps = env.spec.max_episode_steps if env.spec is not None else None
+    if steps is None:
+        raise ValueError(f"task {name!r} has no time limit: register it with max_episode_steps")
+    scale, unit = action_scale(env.action_space, name), is_unit(env.action_space)
+    env.close()
+
+    def make() -> gym.Env[Any, Any]:
+        env = make_env(name, disable_env_checker=True)
+        return env if unit else gym.wrappers.RescaleAction(env, np.float32(-1.0), np.float32(1.0))
+
+    return TrainingTask(task if unit else with_unit_actions(task, scale), make, steps)
 
 
 def _tensor_env(name: str, **options: Any) -> TensorEnv:  # noqa: ANN401

@@ -16,7 +16,7 @@ from analytic.lqg import Array, matrix_root
 from maac_bench.critics import NeuralCritics, QuadraticCritic
 from maac_bench.estimators import Settings, make_estimator
 from maac_bench.estimators.base import per_sample_policy
-from maac_bench.fitting import ModelReport
+from maac_bench.model_fitting import ModelReport
 from maac_bench.policies import LinearGaussian
 from maac_bench.tasks import Task, require_lqg, require_true
 from maac_bench.types import Dynamics, Problem, Transition

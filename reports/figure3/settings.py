@@ -9,7 +9,8 @@ import numpy as np
 
 import analytic
 from analytic.lqg import Array
-from maac_bench.fitting import CriticConfig, ModelConfig
+from maac_bench.critic_fitting import CriticConfig
+from maac_bench.model_fitting import ModelConfig
 from maac_bench.streams import Streams
 
 TASK = "maac_bench/DoubleIntegrator-v0"

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 import analytic
-from maac_bench.fitting import CriticConfig, ModelConfig, fit_critics, fit_model
+from maac_bench.critic_fitting import CriticConfig, fit_critics
+from maac_bench.model_fitting import ModelConfig, fit_model
 from maac_bench.policies import LinearGaussian
 from maac_bench.rollout import draw_rollout_noise, rollout, transitions
 from maac_bench.streams import Streams

@@ -7,8 +7,9 @@ import torch
 
 import analytic
 from analytic.lqg import double_integrator
+from maac_bench.critic_fitting import CriticConfig
 from maac_bench.critics import QuadraticCritic
-from maac_bench.fitting import CriticConfig, ModelConfig
+from maac_bench.model_fitting import ModelConfig
 from maac_bench.policies import LinearGaussian
 from maac_bench.streams import Streams
 from maac_bench.tasks import LinearGaussianDynamics, make_task, require_lqg, require_true

@@ -1,0 +1,256 @@
+"""Actor, critics and temperature, and their update. Only this room stops gradients.
+
+The objectives are those that are scored against the exact gradient; what is added here is which
+parameters each of them moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from maac_bench.config import Config
+from maac_bench.critics import init_critics
+from maac_bench.data import StreamFactory
+from maac_bench.dynamics import Ensemble, EveryMember, NoDynamics
+from maac_bench.nets import Normalizer, init_mlp
+from maac_bench.objectives.pathwise import ActorTerms, actor_terms
+from maac_bench.objectives.temperature import temperature_loss
+from maac_bench.objectives.value_expansion import (
+    candidate_variances,
+    expansion_candidates,
+    steve_weights,
+)
+from maac_bench.policies import SquashedGaussian
+from maac_bench.rollout import draw_rollout_noise, rollout
+from maac_bench.streams import Streams
+from maac_bench.types import (
+    Dynamics,
+    Problem,
+    RewardFunction,
+    RolloutNoise,
+    TerminationFunction,
+    Transition,
+)
+
+
+class World(NamedTuple):
+    """What the agent imagines with. model is None for a model-free configuration."""
+
+    model: Ensemble | None
+    reward: RewardFunction
+    terminated: TerminationFunction
+    discount: float
+
+
+class UpdateNoise(NamedTuple):
+    """Pre-drawn randomness of one update.
+
+    target: expansion from the next states, [seeds, 1, B, ...]: shared by the members.
+    actor: H-step rollouts from the states, [seeds, B, ...].
+    """
+
+    target: RolloutNoise
+    actor: RolloutNoise
+
+
+class Target(NamedTuple):
+    """A critic target [seeds, B] and the weight of each expansion step, [H + 1, seeds]."""
+
+    value: Tensor
+    weights: Tensor
+
+
+class Agent:
+    """The learned parts besides the model; `update` changes their parameters in place.
+
+    Args:
+        config: architecture and optimisation.
+        state_size: n.
+        action_size: m; actions lie in (-1, 1).
+        streams: makes the random streams of the initialisation.
+    """
+
+    def __init__(
+        self, config: Config, state_size: int, action_size: int, streams: StreamFactory
+    ) -> None:
+        self.config = config
+        self.sizes = (state_size, action_size)
+        actor, critic = config.actor, config.critic
+        init = streams("policy-init")
+        seeds, device = len(init), init.device
+        net = init_mlp(
+            init,
+            None,
+            (state_size, *actor.hidden, 2 * action_size),
+            actor.activation,
+            actor.layer_norm,
+        )
+        self.policy = SquashedGaussian(net.replace(_leaves(net.parameters)))
+        width = state_size + action_size
+        raw = Normalizer(
+            torch.zeros(seeds, width, device=device), torch.ones(seeds, width, device=device)
+        )
+        critics = init_critics(
+            streams("critic-init"),
+            raw,
+            torch.ones(seeds, device=device),
+            hidden=critic.hidden,
+            count=critic.count,
+            activation=critic.activation,
+            layer_norm=critic.layer_norm,
+        )
+        self.critics = critics.replace(_leaves(critics.parameters))
+        self.targets = critics.replace([p.clone() for p in critics.parameters])
+        # The same storage without gradients: what the actor sees of the critics.
+        self._frozen = critics.replace([p.detach() for p in self.critics.parameters])
+        initial = torch.full((seeds,), actor.initial_temperature, device=device).log()
+        self.log_temperature = initial.requires_grad_()
+        self.optimizers = {
+            "actor": _adam(self.policy.parameters, actor.learning_rate),
+            "critic": _adam(self.critics.parameters, critic.learning_rate),
+            "temperature": _adam([self.log_temperature], actor.temperature_learning_rate),
+        }
+
+    @property
+    def temperature(self) -> Tensor:
+        """alpha, [seeds], as a constant."""
+        return self.log_temperature.detach().exp()
+
+    def compile(self) -> None:
+        """Fuse the pointwise work of the two expensive parts; same mathematics, other rounding."""
+        self._target = torch.compile(self._target)  # type: ignore[method-assign]
+        self._terms = torch.compile(self._terms)  # type: ignore[method-assign]
+
+    def draw_noise(self, streams: Streams, world: World, batch: int) -> UpdateNoise:
+        """The randomness of one update of `batch` transitions per seed."""
+        actor, (n, m) = self.config.actor, self.sizes
+        dynamics = _dynamics(world)
+        return UpdateNoise(
+            target=draw_rollout_noise(
+                streams, NoDynamics(), self.config.expansion_horizon, (1, batch), n, m
+            ),
+            actor=draw_rollout_noise(
+                streams, dynamics, actor.horizon, (batch,), n, m, actor.terminal_samples
+            ),
+        )
+
+    def critic_target(self, world: World, batch: Transition, noise: RolloutNoise) -> Target:
+        """What the critics are regressed on: TD, value expansion or STEVE; a constant."""
+        with torch.no_grad():
+            return self._target(world, batch, noise)
+
+    def _target(self, world: World, batch: Transition, noise: RolloutNoise) -> Target:
+        settings = self.config.critic
+        alpha = self.temperature.reshape(-1, 1, 1)
+        problem = Problem(
+            _every_member(world, settings.target_members),
+            world.reward,
+            world.terminated,
+            self.targets,
+            world.discount,
+        )
+        imagined = rollout(problem, self.policy, batch.next_state.unsqueeze(1), noise)
+        last = self.policy.sample(imagined.states[-1], noise.terminal[..., 0, :])
+        values = [
+            self.targets(state, action.value) - alpha * action.log_prob
+            for state, action in zip(imagined.states, (*imagined.actions, last), strict=True)
+        ]
+        continuing = world.discount * (1.0 - batch.terminated)
+        candidates = expansion_candidates(
+            batch.reward.unsqueeze(1), continuing.unsqueeze(1), imagined, values, alpha
+        )
+        # The minimum of the critics, as in TD; the mean over members.
+        each = candidates.amin(dim=1).mean(dim=2)
+        if settings.target == "steve":
+            weights = steve_weights(candidate_variances(candidates))
+        else:
+            weights = torch.zeros_like(each)
+            weights[-1] = 1.0
+        return Target((weights * each).sum(dim=0), weights.mean(dim=-1))
+
+    def actor_terms(self, world: World, state: Tensor, noise: RolloutNoise) -> ActorTerms:
+        """The actor's objective at `state`, differentiable in the policy alone."""
+        return Agent._terms(self, world, state, noise)
+
+    def _terms(self, world: World, state: Tensor, noise: RolloutNoise) -> ActorTerms:
+        problem = Problem(
+            _dynamics(world), world.reward, world.terminated, self._frozen, world.discount
+        )
+        return actor_terms(problem, self.policy, state, noise, self.config.actor.entropy)
+
+    def actor_loss(self, terms: ActorTerms) -> Tensor:
+        """Negative mean objective, [seeds]."""
+        return -(terms.value + self.temperature.unsqueeze(-1) * terms.entropy).mean(dim=-1)
+
+    def update(self, world: World, batch: Transition, noise: UpdateNoise) -> dict[str, Tensor]:
+        """One step of critics, actor, temperature and target networks.
+
+        Args:
+            world: held fixed.
+            batch: transitions, [seeds, B, ...].
+            noise: from `draw_noise`.
+
+        Returns:
+            What to log, [seeds] each.
+        """
+        target = self.critic_target(world, batch, noise.target)
+        values = self.critics(batch.state, batch.action)
+        critic_loss = 0.5 * (values - target.value).square().mean(dim=-1).sum(dim=0)
+        self._step("critic", critic_loss)
+
+        terms = self._terms(world, batch.state, noise.actor)
+        actor_loss = self.actor_loss(terms)
+        self._step("actor", actor_loss)
+
+        log_prob = terms.log_prob.detach()
+        entropy_goal = self.config.actor.target_entropy * self.sizes[1]
+        loss = temperature_loss(self.log_temperature, log_prob, entropy_goal).mean(dim=-1)
+        self._step("temperature", loss)
+
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.targets.parameters),
+                [p.detach() for p in self.critics.parameters],
+                self.config.critic.target_rate,
+            )
+        weights = {f"target_weight_{h}": weight for h, weight in enumerate(target.weights)}
+        return {
+            "critic_loss": critic_loss.detach(),
+            "actor_loss": actor_loss.detach(),
+            "value": values.detach().mean(dim=(0, -1)),
+            "entropy": -log_prob.mean(dim=-1),
+            "temperature": self.temperature,
+            **weights,
+        }
+
+    def _step(self, name: str, losses: Tensor) -> None:
+        """One optimiser step; summed losses keep every seed's gradient its own."""
+        optimizer = self.optimizers[name]
+        parameters = optimizer.param_groups[0]["params"]
+        for parameter, gradient in zip(
+            parameters, torch.autograd.grad(losses.sum(), parameters), strict=True
+        ):
+            parameter.grad = gradient
+        optimizer.step()
+
+
+def _leaves(parameters: Sequence[Tensor]) -> list[Tensor]:
+    return [p.detach().clone().requires_grad_() for p in parameters]
+
+
+def _adam(parameters: Sequence[Tensor], learning_rate: float) -> torch.optim.Adam:
+    return torch.optim.Adam(list(parameters), lr=learning_rate, fused=True)
+
+
+def _dynamics(world: World) -> Dynamics:
+    return NoDynamics() if world.model is None else world.model
+
+
+def _every_member(world: World, count: int) -> Dynamics:
+    if world.model is None:
+        return NoDynamics()
+    return EveryMember(world.model.first(count) if count else world.model)

@@ -1,0 +1,167 @@
+"""A trainer's whole state as named tensors with the seed axis in front, and back.
+
+Parameters, optimiser moments, replay and every random generator are in it, so a restored trainer
+goes on with the same numbers. One seed's share is a slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maac_bench.dynamics import init_ensemble
+from maac_bench.model_fitting import ModelReport
+from maac_bench.nets import Normalizer
+from maac_bench.trainer import Trainer
+
+
+class Snapshot(NamedTuple):
+    """tensors: [seeds, ...] each, by name. counters: plain JSON values."""
+
+    tensors: Mapping[str, Tensor]
+    counters: Mapping[str, Any]
+
+    def select(self, keep: Sequence[int]) -> Snapshot:
+        """The share of the seeds at these places of the stack."""
+        index = torch.tensor(list(keep), dtype=torch.int64)
+        counters = dict(self.counters)
+        for name in ("seeds", "episodes", "ages"):
+            counters[name] = [counters[name][k] for k in keep]
+        return Snapshot(
+            {name: x.index_select(0, index) for name, x in self.tensors.items()}, counters
+        )
+
+
+def capture(trainer: Trainer) -> Snapshot:
+    """The state between two rollouts."""
+    agent = trainer.agent
+    groups: dict[str, Sequence[Tensor]] = {
+        "policy": agent.policy.parameters,
+        "critics": agent.critics.parameters,
+        "targets": agent.targets.parameters,
+        "temperature": [agent.log_temperature],
+        "real": [trainer.real.rows()],
+        "imagined": [trainer.imagined.rows()],
+        "state": [torch.from_numpy(trainer.episodes.current())],
+        **{f"stream.{name}": [s.state()] for name, s in trainer.streams.items()},
+    }
+    steps = {}
+    for name, optimizer in agent.optimizers.items():
+        parameters = optimizer.param_groups[0]["params"]
+        states = [optimizer.state[p] for p in parameters if p in optimizer.state]
+        steps[name] = int(states[0]["step"]) if states else 0
+        for moment in ("exp_avg", "exp_avg_sq"):
+            groups[f"adam.{name}.{moment}"] = [state[moment] for state in states]
+    model = trainer.world.model
+    if model is not None and trainer.fit is not None:
+        groups["model"] = model.parameters
+        groups["model.normalizers"] = [*model.inputs, *model.targets]
+        groups["model.fit"] = list(trainer.fit)
+    tensors = {
+        f"{group}.{i}": tensor.detach().cpu().contiguous()
+        for group, members in groups.items()
+        for i, tensor in enumerate(members)
+    }
+    counters = {
+        "seeds": trainer.seeds,
+        "env_steps": trainer.env_steps,
+        "rollouts": trainer.rollouts,
+        "updates": trainer.updates,
+        "imagined_added": trainer.imagined.added,
+        "adam_steps": steps,
+        "episodes": trainer.episodes.count,
+        "ages": trainer.episodes.age,
+        "evaluation_episodes": trainer.evaluations.count,
+    }
+    return Snapshot(tensors, counters)
+
+
+def restore(trainer: Trainer, snapshot: Snapshot) -> None:
+    """Put a fresh trainer of the same configuration and seeds into this state.
+
+    Raises:
+        ValueError: the state does not fit, or the environment does not repeat itself.
+    """
+    try:
+        _restore_networks(trainer, snapshot)
+        _restore_data(trainer, snapshot)
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(f"the checkpoint does not fit this configuration: {error}") from error
+
+
+def _restore_networks(trainer: Trainer, snapshot: Snapshot) -> None:
+    agent, counters = trainer.agent, snapshot.counters
+    with torch.no_grad():
+        for name, own in (
+            ("policy", agent.policy.parameters),
+            ("critics", agent.critics.parameters),
+            ("targets", agent.targets.parameters),
+            ("temperature", [agent.log_temperature]),
+        ):
+            for mine, saved in zip(own, _group(snapshot, name), strict=True):
+                mine.copy_(saved)
+    for name, optimizer in agent.optimizers.items():
+        if not counters["adam_steps"][name]:
+            continue
+        parameters = optimizer.param_groups[0]["params"]
+        moments = (_group(snapshot, f"adam.{name}.{m}") for m in ("exp_avg", "exp_avg_sq"))
+        for parameter, average, square in zip(parameters, *moments, strict=True):
+            optimizer.state[parameter] = {
+                "step": torch.tensor(float(counters["adam_steps"][name]), device=trainer.device),
+                "exp_avg": average.to(trainer.device).clone(),
+                "exp_avg_sq": square.to(trainer.device).clone(),
+            }
+    parameters = _group(snapshot, "model")
+    if parameters:
+        config = trainer.config.model
+        mean_in, std_in, mean_out, std_out = (
+            x.to(trainer.device) for x in _group(snapshot, "model.normalizers")
+        )
+        model = init_ensemble(
+            trainer.fresh_streams("model-init"),
+            Normalizer(mean_in, std_in),
+            Normalizer(mean_out, std_out),
+            hidden=config.hidden,
+            members=config.members,
+            activation=config.activation,
+            layer_norm=config.layer_norm,
+            noisy=config.noisy,
+        )
+        model = model.replace([p.to(trainer.device) for p in parameters])
+        trainer.world = trainer.world._replace(model=model)
+        trainer.fit = ModelReport(*(x.to(trainer.device) for x in _group(snapshot, "model.fit")))
+
+
+def _restore_data(trainer: Trainer, snapshot: Snapshot) -> None:
+    counters = snapshot.counters
+    trainer.env_steps, trainer.updates = counters["env_steps"], counters["updates"]
+    trainer.real.restore(snapshot.tensors["real.0"].to(trainer.device), trainer.env_steps)
+    trainer.imagined.restore(
+        snapshot.tensors["imagined.0"].to(trainer.device), counters["imagined_added"]
+    )
+    for name, stream in trainer.streams.items():
+        stream.restore(snapshot.tensors[f"stream.{name}.0"])
+    trainer.evaluations.skip_to(counters["evaluation_episodes"][: len(trainer.seeds)])
+    actions = trainer.real.all().action.cpu().numpy()
+    ages = counters["ages"]
+    played = [actions[k, len(actions[k]) - age :] for k, age in enumerate(ages)]
+    reached = trainer.episodes.restore(counters["episodes"], played)
+    expected = snapshot.tensors["state.0"].numpy()
+    for k, age in enumerate(ages):
+        if age and not np.array_equal(reached[k], expected[k]):
+            raise ValueError(
+                f"seed {trainer.seeds[k]}: the environment does not reach the same state when its "
+                "actions are repeated, so the run cannot be resumed exactly"
+            )
+
+
+def _group(snapshot: Snapshot, name: str) -> list[Tensor]:
+    tensors = snapshot.tensors
+    found: list[Tensor] = []
+    while f"{name}.{len(found)}" in tensors:
+        found.append(tensors[f"{name}.{len(found)}"])
+    return found

@@ -1,0 +1,218 @@
+"""The one configuration space: SAC, MBPO, STEVE, MAAC and the ablations are points in it."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, Literal, TypeAlias
+
+from maac_bench.model_fitting import ModelConfig
+from maac_bench.nets import ACTIVATIONS
+from maac_bench.objectives.pathwise import Entropy
+
+Target: TypeAlias = Literal["td", "expansion", "steve"]
+
+
+def _require(config: object, low: float, *names: str) -> None:
+    for name in names:
+        if not getattr(config, name) >= low:
+            raise ValueError(f"{name} must be at least {low:g}, got {getattr(config, name)}")
+
+
+def _require_net(config: object) -> None:
+    activation, hidden = getattr(config, "activation", None), getattr(config, "hidden", ())
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {activation!r}; choose from {', '.join(ACTIVATIONS)}")
+    if not hidden or min(hidden) < 1:
+        raise ValueError(f"hidden must be positive layer widths, got {hidden}")
+    if not getattr(config, "learning_rate", 0.0) > 0:
+        raise ValueError("learning_rate must be positive")
+
+
+@dataclass(frozen=True)
+class ActorSettings:
+    """The policy and the objective it is trained on (paper, Sec. 4.1)."""
+
+    horizon: int = 4
+    """H, model transitions in the actor objective; 0 is the SAC actor"""
+    terminal_samples: int = 5
+    """actions averaged in the terminal value"""
+    entropy: Entropy = "path"
+    """actions whose entropy is rewarded: the first one, or all along the path"""
+    hidden: tuple[int, ...] = (256, 256)
+    """hidden layer widths"""
+    activation: str = "relu"
+    """hidden activation"""
+    layer_norm: bool = False
+    """normalise hidden layers"""
+    learning_rate: float = 3e-4
+    """Adam step size"""
+    initial_temperature: float = 1.0
+    """alpha at the start"""
+    temperature_learning_rate: float = 3e-4
+    """Adam step size of log alpha"""
+    target_entropy: float = -1.0
+    """nats per action dimension"""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot train."""
+        _require(self, 0, "horizon", "temperature_learning_rate")
+        _require(self, 1, "terminal_samples")
+        _require_net(self)
+        if self.entropy not in typing.get_args(Entropy):
+            raise ValueError(f"entropy must be 'first' or 'path', got {self.entropy!r}")
+        if not self.initial_temperature > 0:
+            raise ValueError(
+                f"initial_temperature must be positive, got {self.initial_temperature}"
+            )
+
+
+@dataclass(frozen=True)
+class CriticSettings:
+    """The Q-functions and their targets (paper, Sec. 4.3)."""
+
+    target: Target = "steve"
+    """td: one-step; expansion: H model steps; steve: weighted over 0 ... H model steps"""
+    target_horizon: int = 2
+    """model steps of expansion and steve"""
+    target_members: int = 0
+    """ensemble members that serve the target; 0: all"""
+    count: int = 2
+    """number of Q-networks; targets and actor take their minimum"""
+    hidden: tuple[int, ...] = (256, 256)
+    """hidden layer widths"""
+    activation: str = "relu"
+    """hidden activation"""
+    layer_norm: bool = False
+    """normalise hidden layers"""
+    learning_rate: float = 3e-4
+    """Adam step size"""
+    target_rate: float = 5e-3
+    """Polyak rate of the target networks"""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot train."""
+        _require(self, 0, "target_horizon", "target_members")
+        _require(self, 1, "count")
+        _require_net(self)
+        if self.target not in typing.get_args(Target):
+            choices = ", ".join(typing.get_args(Target))
+            raise ValueError(f"unknown target {self.target!r}; choose from {choices}")
+        if not 0 < self.target_rate <= 1:
+            raise ValueError(f"target_rate must lie in (0, 1], got {self.target_rate}")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where batches come from and how often things happen; counts are per seed."""
+
+    random_rollouts: int = 5
+    """episodes of uniform actions before training"""
+    updates_per_step: int = 8
+    """agent updates per environment step"""
+    batch_size: int = 256
+    """transitions per update"""
+    model_share: float = 0.95
+    """share of each batch from D_model; the rest from D_env"""
+    refit_every: int = 1000
+    """environment steps between fits of the model"""
+    branch_every: int = 250
+    """environment steps between model rollouts into D_model"""
+    branch_transitions: int = 100_000
+    """model transitions made each time, by rollouts that start at states of D_env"""
+    branch_length: tuple[int, int] = (1, 1)
+    """their length k: at the start and at the end of the ramp"""
+    branch_ramp: tuple[int, int] = (20, 100)
+    """rollouts between which k grows"""
+    model_capacity: int = 400_000
+    """transitions held in D_model"""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot train."""
+        _require(self, 1, "random_rollouts", "batch_size", "refit_every", "branch_every")
+        _require(self, 0, "updates_per_step")
+        if not 0 <= self.model_share <= 1:
+            raise ValueError(f"model_share must lie in [0, 1], got {self.model_share}")
+        first, last = self.branch_length
+        if not 1 <= first <= last:
+            raise ValueError(f"branch_length must be 1 <= first <= last, got {first}, {last}")
+        if not 0 <= self.branch_ramp[0] < self.branch_ramp[1]:
+            raise ValueError(f"branch_ramp must increase, got {self.branch_ramp}")
+        if not last <= self.branch_transitions <= self.model_capacity:
+            raise ValueError(
+                f"branch_transitions must lie between branch_length {last} and "
+                f"model_capacity {self.model_capacity}, got {self.branch_transitions}"
+            )
+
+    def length_at(self, rollout: int) -> int:
+        """Branch length k after `rollout` episodes."""
+        (first, last), (begin, end) = self.branch_length, self.branch_ramp
+        share = min(1.0, max(0.0, (rollout - begin) / (end - begin)))
+        return round(first + share * (last - first))
+
+    @property
+    def model_rows(self) -> int:
+        """Rows of a batch that come from D_model."""
+        return round(self.model_share * self.batch_size)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything the numbers of a run depend on besides task, seed and code."""
+
+    actor: ActorSettings = field(default_factory=ActorSettings)
+    critic: CriticSettings = field(default_factory=CriticSettings)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataSettings = field(default_factory=DataSettings)
+    discount: float | None = None
+    """gamma; default: the task's"""
+    evaluations: int = 1
+    """evaluation episodes after each rollout"""
+
+    def __post_init__(self) -> None:
+        """Refuse values that do not fit each other."""
+        _require(self, 0, "evaluations")
+        if self.discount is not None and not 0 <= self.discount < 1:
+            raise ValueError(f"discount must lie in [0, 1), got {self.discount}")
+        if self.critic.target_members > self.model.members:
+            raise ValueError(
+                f"target_members {self.critic.target_members} exceeds the ensemble's "
+                f"{self.model.members} members"
+            )
+
+    @property
+    def expansion_horizon(self) -> int:
+        """Model steps in the critic's target."""
+        return 0 if self.critic.target == "td" else self.critic.target_horizon
+
+    @property
+    def uses_model(self) -> bool:
+        """Whether any part needs the dynamics ensemble."""
+        return self.actor.horizon > 0 or self.expansion_horizon > 0 or self.data.model_rows > 0
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """The configuration as JSON-ready values."""
+    return asdict(config)
+
+
+def from_dict(values: Mapping[str, Any]) -> Config:
+    """What `to_dict` gave; ValueError naming a field that is unknown or missing."""
+    return typing.cast(Config, _build(Config, values, "config"))
+
+
+def _build(kind: Any, values: Mapping[str, Any], where: str) -> Any:  # noqa: ANN401
+    hints = typing.get_type_hints(kind)
+    names = {f.name for f in fields(kind)}
+    if set(values) != names:
+        odd = ", ".join(sorted(set(values) ^ names))
+        raise ValueError(f"{where} does not have the fields of this version: {odd}")
+    built = {}
+    for name, value in values.items():
+        if is_dataclass(hints[name]) and not isinstance(hints[name], types.UnionType):
+            built[name] = _build(hints[name], value, f"{where}.{name}")
+        else:
+            built[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**built)

@@ -1,0 +1,37 @@
+"""What fitting models and critics shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from maac_bench.streams import Streams
+from maac_bench.types import Transition
+
+StreamFactory = Callable[[str], Streams]
+"""Makes the stream of a named purpose for the stack at hand."""
+
+
+def require_positive(config: object, *names: str) -> None:
+    """ValueError naming the first of these fields that is not positive."""
+    for name in names:
+        if not getattr(config, name) > 0:
+            raise ValueError(f"{name} must be positive, got {getattr(config, name)}")
+
+
+def require_finite(data: Transition) -> None:
+    """ValueError naming the field and the seed where the data are not finite."""
+    for name, value in data._asdict().items():
+        bad = ~torch.isfinite(value).flatten(1).all(dim=1)
+        if bool(bad.any()):
+            seed = int(bad.nonzero()[0, 0])
+            raise ValueError(f"data.{name} has entries that are not finite (stack index {seed})")
+
+
+def take_rows(table: Tensor, index: Tensor) -> Tensor:
+    """Rows of table [seeds, N, f] at index [seeds, B] -> [seeds, B, f]."""
+    offset = torch.arange(table.shape[0], device=table.device).unsqueeze(1) * table.shape[1]
+    flat = table.flatten(0, 1).index_select(0, (index + offset).flatten())
+    return flat.reshape(*index.shape, table.shape[-1])

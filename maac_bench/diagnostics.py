@@ -1,0 +1,115 @@
+"""What a researcher wants to know about a model, a critic and a gradient while they are learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from maac_bench.agent import Agent, UpdateNoise, World
+from maac_bench.dynamics import Ensemble, EveryMember
+from maac_bench.evaluation import Record
+from maac_bench.types import ModelNoise, Transition
+
+PREDICTION_STEPS = (1, 2, 4, 8)
+
+
+def prediction_errors(
+    model: Ensemble, record: Record, steps: Sequence[int] = PREDICTION_STEPS
+) -> dict[int, Tensor]:
+    """Open-loop error of the members' noise-free rollouts after k real steps, [seeds] each.
+
+    Root-mean-square over members, features and start times, each feature in units of its standard
+    deviation along the episode. Start times are those with all k steps in the episode.
+
+    Args:
+        model: the ensemble.
+        record: a real episode; its actions are played in the model.
+        steps: which k.
+    """
+    longest = max(steps)
+    states, actions = record.states.transpose(0, 1), record.actions.transpose(0, 1)
+    alive = record.alive.transpose(0, 1)
+    count = actions.shape[1] - longest
+    if count < 1:
+        return {}
+    unit = states.std(dim=1, keepdim=True).clamp(min=1e-6).unsqueeze(1)
+    every = EveryMember(model._replace(noisy=False))
+    imagined, errors = states[:, :count].unsqueeze(1), {}
+    with torch.no_grad():
+        for k in range(1, longest + 1):
+            action = actions[:, k - 1 : k - 1 + count].unsqueeze(1)
+            imagined = every.step(imagined, action, ModelNoise(torch.zeros(())))
+            if k in steps:
+                truth = states[:, k : k + count].unsqueeze(1)
+                squared = ((imagined - truth) / unit).square().mean(dim=(1, -1))
+                weight = alive[:, k - 1 : k - 1 + count]
+                mean = (squared * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1.0)
+                errors[k] = mean.sqrt()
+    return errors
+
+
+def critic_bias(agent: Agent, world: World, record: Record) -> tuple[Tensor, Tensor]:
+    """Mean of `min_j Q_j - G` and of G, the soft Monte-Carlo return, [seeds] each.
+
+    Over the first half of the episode, so that the critic's own value, which closes the sum at a
+    time limit, hardly counts.
+
+    Args:
+        agent: critics and temperature.
+        world: the discount.
+        record: an episode with sampled actions.
+    """
+    states, actions = record.states.transpose(0, 1), record.actions.transpose(0, 1)
+    with torch.no_grad():
+        values = agent.critics(states[:, :-1], actions).amin(dim=0).T
+    total = soft_returns(agent.temperature, world.discount, record, values)
+    # Over the first half of each seed's episode.
+    elapsed = record.alive.cumsum(dim=0) - 1.0
+    half = record.alive * (elapsed < 0.5 * record.alive.sum(dim=0))
+    weight = half / half.sum(dim=0).clamp(min=1.0)
+    return ((values - total) * weight).sum(dim=0), (total * weight).sum(dim=0)
+
+
+def soft_returns(temperature: Tensor, discount: float, record: Record, closing: Tensor) -> Tensor:
+    """`G_t = r_t + gamma (G_tp1 - alpha log pi_tp1)` along an episode, [T, seeds].
+
+    Args:
+        temperature: alpha, [seeds].
+        discount: gamma.
+        record: an episode with sampled actions.
+        closing: what the last step of an episode cut by its time limit is worth, [T, seeds].
+    """
+    last = torch.cat([record.alive[1:], torch.zeros_like(record.alive[:1])]) == 0
+    gain, total = torch.zeros_like(temperature), []
+    for t in reversed(range(len(record.rewards))):
+        end = torch.where(record.terminated > 0, record.rewards[t], closing[t])
+        now = torch.where(last[t], end, record.rewards[t] + discount * gain)
+        total.append(now)
+        gain = now - temperature * record.log_probs[t]
+    return torch.stack(total[::-1])
+
+
+def gradient_signal(
+    agent: Agent, world: World, batch: Transition, noise: UpdateNoise
+) -> tuple[Tensor, Tensor]:
+    """Norm of the actor's gradient, and the cosine between those of the batch's halves, [seeds].
+
+    The cosine estimates the signal-to-noise ratio: near 1 where sampling hardly matters, near 0
+    where the gradient of half a batch is noise.
+    """
+    terms = agent.actor_terms(world, batch.state, noise.actor)
+    loss = -(terms.value + agent.temperature.unsqueeze(-1) * terms.entropy)
+    half = loss.shape[-1] // 2
+    parameters = agent.policy.parameters
+    first, second = (
+        _flat(torch.autograd.grad(part.mean(dim=-1).sum(), parameters, retain_graph=True))
+        for part in (loss[:, :half], loss[:, half : 2 * half])
+    )
+    norm = (0.5 * (first + second)).norm(dim=-1)
+    return norm, torch.cosine_similarity(first, second, dim=-1)
+
+
+def _flat(gradient: Sequence[Tensor]) -> Tensor:
+    return torch.cat([part.flatten(1) for part in gradient], dim=1)

@@ -1,0 +1,120 @@
+"""Stacked environments: one per seed, stepped in lock step, each resumable without its state.
+
+An episode is determined by its reset seed and its actions, so an interrupted one is restored by
+playing its actions again. This works for every deterministic Gymnasium environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[np.float32]
+MakeEnv: TypeAlias = Callable[[], gym.Env[Any, Any]]
+
+
+class EnvStep(NamedTuple):
+    """What one step of every environment gave.
+
+    state, next_state [seeds, n]; reward, terminated, truncated [seeds].
+    """
+
+    state: Array
+    next_state: Array
+    reward: Array
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+
+
+class Episodes:
+    """Endless episodes of one environment per seed.
+
+    Args:
+        make: makes an environment with a time limit.
+        seeds: one environment each.
+        purpose: name of the random stream of start states.
+    """
+
+    def __init__(self, make: MakeEnv, seeds: Sequence[int], purpose: str) -> None:
+        self._envs = [make() for _ in seeds]
+        self._seeds, self._purpose = list(seeds), list(purpose.encode())
+        self.count = [0] * len(self._seeds)
+        """episodes begun, per seed"""
+        self.age = [0] * len(self._seeds)
+        """steps into the current episode, per seed; 0 where the next step begins one"""
+        self._ready = [False] * len(self._seeds)
+        size = int(np.prod(self._envs[0].observation_space.shape or ()))
+        self._state: list[Array] = [np.zeros(size, np.float32) for _ in self._seeds]
+
+    def current(self) -> Array:
+        """The states reached [seeds, n]; of no meaning for a seed between two episodes."""
+        return np.stack(self._state)
+
+    def begin(self) -> Array:
+        """The current states [seeds, n], after a reset where an episode has ended."""
+        for k, age in enumerate(self.age):
+            if age == 0 and not self._ready[k]:
+                self._state[k] = self._reset(k, self.count[k])
+                self._ready[k] = True
+        return np.stack(self._state)
+
+    def step(self, action: Array, active: NDArray[np.bool_] | None = None) -> EnvStep:
+        """Step the environments with action [seeds, m]; `begin` gave the states.
+
+        Args:
+            action: in the environments' units.
+            active: which to step, [seeds]; the others stand still with reward 0.
+        """
+        seeds = len(self._envs)
+        before, following = self.current(), self.current()
+        reward = np.zeros(seeds, np.float32)
+        terminated, truncated = np.zeros(seeds, np.bool_), np.zeros(seeds, np.bool_)
+        for k in range(seeds) if active is None else np.flatnonzero(active):
+            state, reward[k], terminated[k], truncated[k], _ = self._envs[k].step(action[k])
+            following[k] = self._state[k] = np.asarray(state, np.float32)
+            ended = terminated[k] or truncated[k]
+            self.age[k] = 0 if ended else self.age[k] + 1
+            self.count[k] += int(ended)
+            self._ready[k] = not ended
+        return EnvStep(before, following, reward, terminated, truncated)
+
+    def rewind(self) -> None:
+        """Give up the episodes under way: the next step begins new ones."""
+        for k, age in enumerate(self.age):
+            self.count[k] += int(age > 0)
+            self.age[k], self._ready[k] = 0, False
+
+    def skip_to(self, count: Sequence[int]) -> None:
+        """Continue after these numbers of episodes, between two episodes."""
+        self.count, self.age = list(count), [0] * len(self.age)
+        self._ready = [False] * len(self._ready)
+
+    def restore(self, count: Sequence[int], actions: Sequence[Array]) -> Array:
+        """Continue after these episodes, with the current ones' actions so far, [age, m] each.
+
+        Returns:
+            The states reached, [seeds, n], for the caller to compare with what it knows; rows of
+            seeds that are between two episodes are not meaningful.
+        """
+        self.count, self.age = list(count), [len(rows) for rows in actions]
+        self._ready = [len(rows) > 0 for rows in actions]
+        for k, rows in enumerate(actions):
+            if self._ready[k]:
+                self._state[k] = self._reset(k, self.count[k])
+            for row in rows:
+                self._state[k] = np.asarray(self._envs[k].step(row)[0], np.float32)
+        return np.stack(self._state)
+
+    def close(self) -> None:
+        """Free the environments."""
+        for env in self._envs:
+            env.close()
+
+    def _reset(self, k: int, episode: int) -> Array:
+        entropy = np.random.SeedSequence([self._seeds[k], episode, *self._purpose])
+        state, _ = self._envs[k].reset(seed=int(entropy.generate_state(1)[0]) >> 1)
+        return np.asarray(state, np.float32)

@@ -1,0 +1,260 @@
+"""Fitting the dynamics ensemble by maximum likelihood, with early stopping.
+
+Every seed's and member's losses are summed, so one optimiser step trains the whole stack and no
+gradient reaches another's parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from maac_bench.data import StreamFactory, require_finite, require_positive, take_rows
+from maac_bench.dynamics import Ensemble, init_ensemble
+from maac_bench.nets import fit_normalizer
+from maac_bench.objectives.likelihood import gaussian_nll
+from maac_bench.streams import Streams
+from maac_bench.types import Transition
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """How the dynamics ensemble is built and fitted."""
+
+    members: int = 5
+    """ensemble size M"""
+    hidden: tuple[int, ...] = (200, 200)
+    """hidden layer widths"""
+    activation: str = "swish"
+    """hidden activation"""
+    layer_norm: bool = False
+    """normalise hidden layers"""
+    noisy: bool = True
+    """sample the predicted Gaussian instead of taking its mean"""
+    learning_rate: float = 1e-3
+    """Adam step size"""
+    batch_size: int = 256
+    """samples per member and step"""
+    validation: float = 0.2
+    """share of the data held out for early stopping"""
+    max_epochs: int = 200
+    """passes over the training data at most"""
+    patience: int = 5
+    """epochs without improvement before a member stops"""
+    min_improvement: float = 1e-3
+    """nats per feature that count as an improvement"""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes and rates that cannot train."""
+        require_positive(self, "members", "batch_size", "max_epochs", "patience", "learning_rate")
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation must lie between 0 and 1, got {self.validation}")
+
+
+class ModelReport(NamedTuple):
+    """What fitting measured, per seed and member, [seeds, M] each.
+
+    validation_nll: nats per feature of the standardised change. validation_mse: of the same, in
+    units of its variance. epochs: passes until the best validation.
+    """
+
+    validation_nll: Tensor
+    validation_mse: Tensor
+    epochs: Tensor
+
+
+def fit_model(
+    data: Transition, config: ModelConfig, streams: StreamFactory
+) -> tuple[Ensemble, ModelReport]:
+    """Fit a fresh bootstrap ensemble to `data`, each member on its own resample.
+
+    Args:
+        data: real transitions, [seeds, N, ...] each.
+        config: architecture and optimisation.
+        streams: makes the random streams.
+
+    Raises:
+        ValueError: data that are not finite, or too few to split.
+        FloatingPointError: the loss became non-finite.
+    """
+    require_finite(data)
+    count = data.state.shape[1]
+    held_out = int(config.validation * count)
+    if held_out < 1 or count - held_out < 1:
+        raise ValueError(f"{count} transitions cannot be split with validation={config.validation}")
+    ensemble = new_ensemble(data, config, streams("model-init"))
+    order = streams("validation-split").permutations(count)
+    table = take_rows(_table(ensemble, data), order)
+    fitted, best = _maximise_likelihood(
+        ensemble, table[:, held_out:], table[:, :held_out], config, streams
+    )
+    if best.broken is not None:
+        raise FloatingPointError(best.broken)
+    return fitted, best.report
+
+
+def refit_model(
+    ensemble: Ensemble,
+    data: Transition,
+    config: ModelConfig,
+    streams: StreamFactory,
+    split: Streams,
+) -> tuple[Ensemble, ModelReport]:
+    """Continue with an ensemble on data that have grown; normalisers follow the data.
+
+    Which transitions are held out does not change as data are added, so validation never sees
+    what an earlier fit was trained on. A member that cannot improve keeps its parameters; one that
+    was never finite reports an infinite likelihood.
+
+    Args:
+        ensemble: as the last fit left it, or a new one.
+        data: real transitions, [seeds, N, ...] each, in the order they came.
+        config: optimisation.
+        streams: makes the random streams of bootstrap and batches.
+        split: a stream that starts afresh at every call.
+    """
+    inputs, change = _inputs(data), data.next_state - data.state
+    ensemble = ensemble._replace(inputs=fit_normalizer(inputs), targets=fit_normalizer(change))
+    table = _table(ensemble, data)
+    held, train = held_out_rows(table.shape[1], config.validation, split)
+    fitted, best = _maximise_likelihood(
+        ensemble, take_rows(table, train), take_rows(table, held), config, streams, warm=True
+    )
+    return fitted, best.report
+
+
+def held_out_rows(count: int, share: float, split: Streams) -> tuple[Tensor, Tensor]:
+    """Indices held out and trained on: one of every 1/share rows in turn, [seeds, ...] each.
+
+    A longer table extends the choice of a shorter one, as long as `split` starts afresh.
+    """
+    block = max(2, round(1.0 / share))
+    blocks = count // block
+    if not blocks:
+        raise ValueError(f"{count} transitions cannot be split with validation={share}")
+    first = torch.arange(blocks, device=split.device) * block
+    held = first + split.integers(block, blocks)
+    is_held = torch.zeros(len(split), count, dtype=torch.bool, device=split.device)
+    is_held.scatter_(1, held, True)
+    # A stable sort keeps both groups in their order.
+    order = is_held.to(torch.int8).argsort(dim=1, stable=True)
+    return held, order[:, : count - blocks]
+
+
+def new_ensemble(data: Transition, config: ModelConfig, init: Streams) -> Ensemble:
+    """An untrained ensemble whose normalisers fit the data."""
+    return init_ensemble(
+        init,
+        fit_normalizer(_inputs(data)),
+        fit_normalizer(data.next_state - data.state),
+        hidden=config.hidden,
+        members=config.members,
+        activation=config.activation,
+        layer_norm=config.layer_norm,
+        noisy=config.noisy,
+    )
+
+
+def _inputs(data: Transition) -> Tensor:
+    return torch.cat([data.state, data.action], dim=-1)
+
+
+def _table(ensemble: Ensemble, data: Transition) -> Tensor:
+    """State, action and standardised change side by side, [seeds, N, 2 n + m]."""
+    return torch.cat([_inputs(data), ensemble.targets(data.next_state - data.state)], dim=-1)
+
+
+def _validate(ensemble: Ensemble, held: Tensor) -> tuple[Tensor, Tensor]:
+    """Negative log-likelihood and squared error on held-out rows, [seeds, M] each."""
+    n = ensemble.targets.mean.shape[-1]
+    with torch.no_grad():
+        rows = held.unsqueeze(1)
+        mean, log_var = ensemble.predict(rows[..., :n], rows[..., n:-n])
+        nll = gaussian_nll(mean, log_var, rows[..., -n:]).mean(dim=-1)
+        return nll, (mean - rows[..., -n:]).square().mean(dim=(-2, -1))
+
+
+def _maximise_likelihood(
+    ensemble: Ensemble,
+    train: Tensor,
+    held: Tensor,
+    config: ModelConfig,
+    streams: StreamFactory,
+    warm: bool = False,
+) -> tuple[Ensemble, _Best]:
+    """Train on bootstrap resamples of `train` until no member improves on `held`.
+
+    Members stop on their own: each keeps the parameters of its best validation epoch, and is
+    finished after `patience` epochs without improvement. With `warm`, the parameters at hand count
+    as a first result.
+    """
+    n, count = ensemble.targets.mean.shape[-1], train.shape[1]
+    bootstrap = streams("bootstrap").integers(count, config.members, count)
+    shuffle = streams("model-shuffle")
+    parameters = [p.detach().clone().requires_grad_() for p in ensemble.parameters]
+    optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
+    best = _Best(config, ensemble.net.stack, parameters)
+    if warm:
+        best.update(*_validate(ensemble, held), parameters, -1)
+    for epoch in range(config.max_epochs):
+        order = shuffle.permutations(count, config.members)
+        epoch_rows = torch.take_along_dim(bootstrap, order, dim=-1)
+        for index in epoch_rows.split(config.batch_size, dim=-1):
+            batch = take_rows(train, index.flatten(1)).unflatten(1, index.shape[1:])
+            mean, log_var = ensemble.replace(parameters).predict(batch[..., :n], batch[..., n:-n])
+            loss = gaussian_nll(mean, log_var, batch[..., -n:]).mean(dim=-1).sum()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        nll, mse = _validate(ensemble.replace(parameters), held)
+        if best.update(nll, mse, parameters, epoch):
+            break
+    return ensemble.replace(best.parameters), best
+
+
+class _Best:
+    """Early stopping per seed and member, by masks."""
+
+    def __init__(
+        self, config: ModelConfig, stack: tuple[int, ...], parameters: Sequence[Tensor]
+    ) -> None:
+        self.config = config
+        self.broken: str | None = None
+        self.nll = parameters[0].new_full(stack, torch.inf)
+        self.mse = parameters[0].new_full(stack, torch.inf)
+        self.epochs = torch.zeros(stack, dtype=torch.int64, device=parameters[0].device)
+        self.parameters = [p.detach().clone() for p in parameters]
+        self._stale = torch.zeros(stack, dtype=torch.int64, device=parameters[0].device)
+
+    @property
+    def report(self) -> ModelReport:
+        """What the kept parameters achieved."""
+        return ModelReport(self.nll, self.mse, self.epochs)
+
+    def update(self, nll: Tensor, mse: Tensor, parameters: Sequence[Tensor], epoch: int) -> bool:
+        """Keep what improved; True once every member has run out of patience.
+
+        A loss that is not finite is no improvement, and `broken` says where it was first seen.
+        """
+        bad = ~torch.isfinite(nll)
+        if self.broken is None and bool(bad.any()):
+            self.broken = (
+                f"model loss is not finite at epoch {epoch} (stack index, member) = "
+                f"{bad.nonzero()[0].tolist()}; lower the model's learning rate or check the "
+                "data's scale"
+            )
+        active = self._stale < self.config.patience
+        better = active & (nll < self.nll - self.config.min_improvement)
+        self.nll = torch.where(better, nll, self.nll)
+        self.mse = torch.where(better, mse, self.mse)
+        self.epochs = torch.where(better, epoch + 1, self.epochs)
+        self.parameters = [
+            torch.where(better.reshape(*better.shape, *([1] * (new.dim() - 2))), new.detach(), old)
+            for new, old in zip(parameters, self.parameters, strict=True)
+        ]
+        self._stale = torch.where(better, 0, self._stale + 1)
+        return not bool((self._stale < self.config.patience).any())

@@ -1,0 +1,20 @@
+"""Temperature of the maximum-entropy objective (Haarnoja et al. 2018b, Eq. 18)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def temperature_loss(log_temperature: Tensor, log_prob: Tensor, target_entropy: float) -> Tensor:
+    """`-alpha (log pi(a|s) + target entropy)`: falls as the entropy comes to its target.
+
+    Args:
+        log_temperature: log alpha, [seeds]; what is learned.
+        log_prob: log-density of sampled actions, [seeds, ...]; held fixed by the caller.
+        target_entropy: in nats.
+
+    Returns:
+        [seeds, ...].
+    """
+    alpha = log_temperature.exp().reshape(-1, *([1] * (log_prob.dim() - 1)))
+    return -alpha * (log_prob + target_entropy)

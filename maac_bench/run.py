@@ -1,0 +1,225 @@
+"""A run is a directory: configuration, provenance, metrics, checkpoints, written atomically.
+
+config.json        task, algorithm, seeds and every setting: what the numbers depend on
+provenance.json    commit, versions, machine
+seed-K/metrics.csv one row per rollout; columns that begin with "seconds" are wall-clock
+seed-K/events...   the same for TensorBoard
+checkpoint/        the last two states, safetensors and JSON
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch.utils.tensorboard import SummaryWriter
+
+from maac_bench.checkpoint import Snapshot
+from maac_bench.trainer import Row
+
+_KEPT_CHECKPOINTS = 2
+
+
+class RunDirectory:
+    """An open run; a second process on the same directory is refused.
+
+    Args:
+        path: the directory, made if it is not there.
+        identity: what the numbers depend on; must equal that of a run already there.
+        provenance: where the numbers come from; the first one written stays.
+
+    Raises:
+        ValueError: the directory holds another run, is no run, or is in use.
+    """
+
+    def __init__(
+        self, path: Path, identity: Mapping[str, Any], provenance: Mapping[str, Any]
+    ) -> None:
+        self.path, self.identity = path, json.loads(json.dumps(identity))
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"{path} is not a directory")
+        held = {child.name for child in path.iterdir()} - {"lock"} if path.is_dir() else set()
+        if held and "config.json" not in held:
+            raise ValueError(f"{path} is not empty and holds no run: choose another directory")
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(path)
+        if (path / "config.json").exists():
+            _require_same(read_identity(path), self.identity, path)
+        else:
+            write_text(path / "config.json", json.dumps(self.identity, indent=2) + "\n")
+            write_text(path / "provenance.json", json.dumps(provenance, indent=2) + "\n")
+        (path / "checkpoint").mkdir(exist_ok=True)
+        self._rows: dict[int, list[dict[str, str]]] = {}
+        self._writers: dict[int, SummaryWriter] = {}
+
+    def load(self) -> Snapshot | None:
+        """The newest checkpoint, and metrics cut back to it; None where there is none."""
+        snapshot = load_checkpoint(self.path)
+        rollouts = 0 if snapshot is None else snapshot.counters["rollouts"]
+        for seed in self.identity["seeds"]:
+            rows = read_metrics(self.path, seed)
+            self._rows[seed] = [row for row in rows if int(row["rollout"]) <= rollouts]
+        return snapshot
+
+    def log(self, rows: list[Row]) -> None:
+        """Add one row per seed to the metrics and to TensorBoard."""
+        for row in rows:
+            seed, values = int(row["seed"]), {n: v for n, v in row.items() if n != "seed"}
+            texts = {name: _number(value) for name, value in values.items()}
+            self._rows.setdefault(seed, []).append(texts)
+            folder = self.path / f"seed-{seed}"
+            folder.mkdir(exist_ok=True)
+            write_text(folder / "metrics.csv", _table(self._rows[seed]))
+            if seed not in self._writers:
+                step = int(row["env_steps"])
+                self._writers[seed] = SummaryWriter(str(folder), purge_step=step)
+            for name, value in values.items():
+                self._writers[seed].add_scalar(name, value, int(row["env_steps"]))
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Write a checkpoint; the previous one stays until this one is whole."""
+        folder, name = self.path / "checkpoint", f"rollout-{snapshot.counters['rollouts']:06d}"
+        table = folder / f"{name}.safetensors"
+        write_tensors(table, snapshot)
+        record = {"counters": snapshot.counters, "sha256": _digest(table)}
+        write_text(folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
+        kept = sorted(folder.glob("rollout-*.json"))[-_KEPT_CHECKPOINTS:]
+        for path in folder.glob("rollout-*"):
+            if path.with_suffix(".json") not in kept:
+                path.unlink()
+
+    def bury(self, seed: int, reason: str, snapshot: Snapshot) -> None:
+        """Keep what is needed to look at a seed that cannot go on."""
+        folder = self.path / f"seed-{seed}"
+        folder.mkdir(exist_ok=True)
+        write_tensors(folder / "failure.safetensors", snapshot)
+        record = {"reason": reason, "counters": snapshot.counters}
+        write_text(folder / "failure.json", json.dumps(record, indent=2) + "\n")
+
+    def close(self) -> None:
+        """Flush TensorBoard and let others in."""
+        for writer in self._writers.values():
+            writer.close()
+        self._lock.close()
+
+
+def read_identity(path: Path) -> dict[str, Any]:
+    """A run's task, algorithm, seeds and configuration; ValueError if it is none."""
+    try:
+        result: dict[str, Any] = json.loads((path / "config.json").read_text())
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} holds no run: config.json is missing") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path / 'config.json'} is damaged ({error})") from error
+    return result
+
+
+def read_metrics(path: Path, seed: int) -> list[dict[str, str]]:
+    """The rows of one seed's metrics as they stand in the file."""
+    file = path / f"seed-{seed}" / "metrics.csv"
+    if not file.exists():
+        return []
+    rows = csv.DictReader(io.StringIO(file.read_text()))
+    return [{name: text for name, text in row.items() if text} for row in rows]
+
+
+def load_checkpoint(path: Path) -> Snapshot | None:
+    """The newest checkpoint of a run; None where there is none, ValueError if it is damaged."""
+    records = sorted((path / "checkpoint").glob("rollout-*.json"))
+    if not records:
+        return None
+    newest = records[-1]
+    remedy = f"delete {newest} to go on from the one before it" if records[1:] else "start anew"
+    table = newest.with_suffix(".safetensors")
+    try:
+        record = json.loads(newest.read_text())
+        if _digest(table) != record["sha256"]:
+            raise ValueError(f"checkpoint {table} is damaged: {remedy}")
+        with safe_open(table, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, KeyError, SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(f"checkpoint {newest} cannot be read ({error}): {remedy}") from error
+    return Snapshot(tensors, record["counters"])
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a half-written one never carries the final name."""
+    temporary = path.with_suffix(path.suffix + ".partial")
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def write_tensors(path: Path, snapshot: Snapshot) -> None:
+    """The same for a snapshot's tensors."""
+    temporary = path.with_suffix(path.suffix + ".partial")
+    try:
+        save_file(dict(snapshot.tensors), temporary)
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(getattr(error, "errno", None) or 5, str(error), str(path)) from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _lock(path: Path) -> IO[str]:
+    # Held by the process: it ends with it, however that ends.
+    file = (path / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise ValueError(f"{path} is in use by another process") from error
+    return file
+
+
+def _require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
+    before, after = dict(_flat(old)), dict(_flat(new))
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            raise ValueError(
+                f"{path} holds another run: {name} is {before.get(name)!r} there and "
+                f"{after.get(name)!r} here; choose another directory"
+            )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            pairs += _flat(value, f"{prefix}{name}.")
+        else:
+            pairs.append((prefix + name, value))
+    return pairs
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.9g}"
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,51 @@
+"""A task as an agent sees it: actions in (-1, 1), whatever the environment's range."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from torch import Tensor
+
+from maac_bench.tasks.base import Task
+
+
+class ActionScale(NamedTuple):
+    """Affine map from (-1, 1) to the environment's action range. center, half_width: [m]."""
+
+    center: Tensor
+    half_width: Tensor
+
+    def __call__(self, action: Tensor) -> Tensor:
+        """Action in the environment's units."""
+        return self.center + self.half_width * action
+
+
+def action_scale(space: gym.Space[Any], name: str) -> ActionScale:
+    """The map for a bounded box; ValueError for any other action space."""
+    if not isinstance(space, Box) or len(space.shape) != 1:
+        raise ValueError(f"task {name!r} needs continuous actions in one vector, has {space}")
+    low, high = torch.tensor(space.low), torch.tensor(space.high)
+    if not bool((torch.isfinite(low) & torch.isfinite(high)).all()):
+        raise ValueError(f"task {name!r} has an unbounded action space: give it limits")
+    return ActionScale(0.5 * (low + high), 0.5 * (high - low))
+
+
+def is_unit(space: gym.Space[Any]) -> bool:
+    """Whether actions already lie in [-1, 1]."""
+    return isinstance(space, Box) and bool(np.all(space.low == -1.0) and np.all(space.high == 1.0))
+
+
+def with_unit_actions(task: Task, scale: ActionScale) -> Task:
+    """The task's model-side functions for actions in (-1, 1); its closed forms do not apply."""
+
+    def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        return task.reward(state, scale(action), next_state)
+
+    def terminated(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        return task.terminated(state, scale(action), next_state)
+
+    return task._replace(reward=reward, terminated=terminated, true=None, lqg=None)

@@ -1,0 +1,318 @@
+"""Model-augmented actor-critic (Clavera et al. 2020, Algorithm 1), for stacked seeds.
+
+`Trainer.rollout` is the algorithm, read from top to bottom. Every quantity carries the seed axis;
+nothing of one seed reaches another.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maac_bench.agent import Agent, World
+from maac_bench.config import Config
+from maac_bench.diagnostics import (
+    critic_bias,
+    gradient_signal,
+    prediction_errors,
+)
+from maac_bench.episodes import Array, Episodes, MakeEnv
+from maac_bench.evaluation import run_episode
+from maac_bench.model_fitting import ModelReport, new_ensemble, refit_model
+from maac_bench.replay import Replay
+from maac_bench.rollout import draw_rollout_noise, rollout, transitions
+from maac_bench.streams import Streams
+from maac_bench.tasks.base import Task
+from maac_bench.types import Problem, Transition
+
+Row: TypeAlias = dict[str, float]
+"""One line of metrics.csv."""
+
+_STREAMS = ("exploration", "replay", "update", "branch", "model", "evaluation")
+
+
+class Failure(NamedTuple):
+    """A seed that cannot go on, and why."""
+
+    seed: int
+    reason: str
+
+
+class Trainer:
+    """A run of one algorithm on one task for several seeds.
+
+    Args:
+        task: model-side functions; actions in (-1, 1).
+        make: makes its environment, actions in [-1, 1].
+        steps: environment steps of one rollout: the task's time limit.
+        config: the algorithm.
+        seeds: each an independent run.
+        device: where nets and replay live.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        make: MakeEnv,
+        steps: int,
+        config: Config,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.task, self.steps, self.config = task, steps, config
+        self.seeds, self.device = list(seeds), torch.device(device)
+        self.env_steps = self.updates = 0
+        n, m, count = task.state_size, task.action_size, len(self.seeds)
+        self.episodes = Episodes(make, self.seeds, "environment")
+        self.evaluations = Episodes(make, self.seeds, "evaluation")
+        self.real = Replay(count, 2**40, n, m, self.device)
+        self.imagined = Replay(count, config.data.model_capacity, n, m, self.device)
+        self.streams = {purpose: self.fresh_streams(purpose) for purpose in _STREAMS}
+        self.agent = Agent(config, n, m, self.fresh_streams)
+        discount = task.discount if config.discount is None else config.discount
+        self.world = World(None, task.reward, task.terminated, discount)
+        self.fit: ModelReport | None = None
+        self.failures: list[Failure] = []
+        self._seconds = dict.fromkeys(("env", "model", "branch", "update", "evaluate"), 0.0)
+
+    @property
+    def rollouts(self) -> int:
+        """Rollouts done."""
+        return self.env_steps // self.steps
+
+    @property
+    def training(self) -> bool:
+        """Whether the random rollouts are over."""
+        return self.rollouts >= self.config.data.random_rollouts
+
+    def rollout(self, on_step: Callable[[], object] = lambda: None) -> list[Row]:
+        """One rollout of the real environments with everything it sets off.
+
+        Args:
+            on_step: called after every environment step.
+
+        Returns:
+            One row of metrics per seed.
+        """
+        self._seconds = dict.fromkeys(self._seconds, 0.0)
+        begin, data, totals = time.perf_counter(), self.config.data, _Totals()
+        returns = np.zeros(len(self.seeds), np.float32)
+        for step in range(self.steps):
+            training = self.training
+            if training:
+                age = self.env_steps - data.random_rollouts * self.steps
+                if self.config.uses_model and age % data.refit_every == 0:
+                    self._fit_model()
+                if data.model_rows and age % data.branch_every == 0:
+                    self._branch()
+            returns += self._act()
+            if training:
+                with self._timed("update"):
+                    for _ in range(data.updates_per_step):
+                        totals.add(self._update())
+            if (step + 1) % min(250, self.steps) == 0:
+                self._check(totals.mean())
+            on_step()
+        rows = self._rows(totals.mean(), returns)
+        for row in rows:
+            row["seconds"] = time.perf_counter() - begin
+            row.update({f"seconds_{part}": s for part, s in self._seconds.items()})
+        return rows
+
+    def close(self) -> None:
+        """Free the environments."""
+        self.episodes.close()
+        self.evaluations.close()
+
+    def _act(self) -> Array:
+        """One environment step, into D_env; the rewards."""
+        with self._timed("env"):
+            state = torch.from_numpy(self.episodes.begin()).to(self.device).unsqueeze(1)
+            size, stream = self.task.action_size, self.streams["exploration"]
+            if self.training:
+                with torch.no_grad():
+                    action = self.agent.policy.sample(state, stream.normal(1, size)).value
+            else:
+                action = 2.0 * stream.uniform(1, size) - 1.0
+            finite = torch.isfinite(action).all(dim=-1, keepdim=True)
+            if not bool(finite.all()):
+                self._fail(~finite[:, 0, 0], "the policy's action is not finite")
+                action = torch.where(finite, action, 0.0)
+            step = self.episodes.step(action[:, 0].cpu().numpy())
+            self.real.add(
+                Transition(
+                    state,
+                    action,
+                    self._tensor(step.reward),
+                    self._tensor(step.next_state),
+                    self._tensor(step.terminated.astype(np.float32)),
+                )
+            )
+            self.env_steps += 1
+            return step.reward
+
+    def _fit_model(self) -> None:
+        """Fit the ensemble to D_env, going on from the last fit."""
+        with self._timed("model"):
+            data, config = self.real.all(), self.config.model
+            model = self.world.model
+            if model is None:
+                model = new_ensemble(data, config, self.fresh_streams("model-init"))
+            split = self.fresh_streams("validation-split")
+            model, self.fit = refit_model(
+                model, data, config, lambda purpose: self.streams["model"], split
+            )
+            broken = ~torch.isfinite(self.fit.validation_nll).all(dim=1)
+            self._fail(broken, "the model's validation loss is not finite")
+            self.world = self.world._replace(model=model)
+
+    def _branch(self) -> None:
+        """Roll the policy through the model from states of D_env, into D_model."""
+        with self._timed("branch"), torch.no_grad():
+            model = self.world.model
+            assert model is not None, "a configuration with model rows fits a model first"
+            data, stream = self.config.data, self.streams["branch"]
+            length = data.length_at(self.rollouts)
+            count = data.branch_transitions // length
+            start = self.real.take(stream.integers(len(self.real), count)).state
+            sizes = (self.task.state_size, self.task.action_size)
+            noise = draw_rollout_noise(stream, model, length, (count,), *sizes)
+            problem = Problem(
+                model, self.world.reward, self.world.terminated, self.agent.targets, 1.0
+            )
+            trajectory = rollout(problem, self.agent.policy, start, noise)
+            # With discount 1 the mask alone is left: 0 after termination.
+            alive = torch.cat(trajectory.discounts[:-1], dim=-1) > 0
+            self.imagined.add(_living(transitions(problem, trajectory), alive))
+
+    def _update(self) -> dict[str, Tensor]:
+        """One update of the agent on a batch from D_env and D_model."""
+        batch = self._batch()
+        noise = self.agent.draw_noise(self.streams["update"], self.world, batch.reward.shape[1])
+        self.updates += 1
+        return self.agent.update(self.world, batch, noise)
+
+    def _batch(self) -> Transition:
+        data, stream = self.config.data, self.streams["replay"]
+        imagined = data.model_rows
+        parts = []
+        if imagined < data.batch_size:
+            index = stream.integers(len(self.real), data.batch_size - imagined)
+            parts.append(self.real.take(index))
+        if imagined:
+            parts.append(self.imagined.take(stream.integers(len(self.imagined), imagined)))
+        return parts[0] if len(parts) == 1 else _concatenate(*parts)
+
+    def _rows(self, means: Mapping[str, Tensor], train_returns: Array) -> list[Row]:
+        """Evaluate, diagnose and put everything measured into one row per seed."""
+        columns: dict[str, Any] = {"train_return": train_returns}
+        with self._timed("evaluate"):
+            if self.config.evaluations:
+                policy = self.agent.policy
+                scores = torch.stack(
+                    [
+                        run_episode(policy, self.evaluations).returns
+                        for _ in range(self.config.evaluations)
+                    ]
+                )
+                columns["return"] = scores.mean(dim=0)
+            columns.update(means)
+            if self.updates:
+                columns.update(self._diagnose())
+        self._check(columns)
+        rows = []
+        for k, seed in enumerate(self.seeds):
+            row: Row = {"seed": seed, "rollout": self.rollouts, "env_steps": self.env_steps}
+            row["updates"] = self.updates
+            row.update({name: float(value[k]) for name, value in columns.items()})
+            rows.append(row)
+        return rows
+
+    def _diagnose(self) -> dict[str, Tensor]:
+        """Model, critic and gradient quality of the current networks."""
+        stream, columns = self.streams["evaluation"], {}
+        record = run_episode(self.agent.policy, self.evaluations, stream)
+        bias, truth = critic_bias(self.agent, self.world, record)
+        columns["sampled_return"], columns["critic_bias"] = record.returns, bias
+        columns["soft_return"] = truth
+        batch = self._batch_for_diagnosis(stream)
+        noise = self.agent.draw_noise(stream, self.world, batch.reward.shape[1])
+        norm, cosine = gradient_signal(self.agent, self.world, batch, noise)
+        columns["actor_gradient_norm"], columns["actor_gradient_cosine"] = norm, cosine
+        if self.world.model is not None and self.fit is not None:
+            for steps, error in prediction_errors(self.world.model, record).items():
+                columns[f"prediction_error_{steps}"] = error
+            for member in range(self.config.model.members):
+                columns[f"model_nll_{member}"] = self.fit.validation_nll[:, member]
+                columns[f"model_mse_{member}"] = self.fit.validation_mse[:, member]
+            columns["model_epochs"] = self.fit.epochs.float().mean(dim=1)
+        return columns
+
+    def _batch_for_diagnosis(self, stream: Streams) -> Transition:
+        return self.real.take(stream.integers(len(self.real), self.config.data.batch_size))
+
+    def _check(self, values: Mapping[str, Any]) -> None:
+        """Mark the seeds in which one of these values is not finite."""
+        for name, value in values.items():
+            self._fail(~torch.isfinite(torch.as_tensor(value)), f"{name} is not finite")
+
+    def _fail(self, bad: Tensor, reason: str) -> None:
+        known = {failure.seed for failure in self.failures}
+        for k in bad.nonzero().flatten().tolist():
+            if self.seeds[k] not in known:
+                where = f"{reason} (environment step {self.env_steps}, update {self.updates})"
+                self.failures.append(Failure(self.seeds[k], where))
+
+    def fresh_streams(self, purpose: str) -> Streams:
+        """The streams of that purpose, from their beginning."""
+        return Streams(self.seeds, purpose, self.device)
+
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.from_numpy(array).to(self.device).unsqueeze(1)
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self._seconds[part] += time.perf_counter() - begin
+
+
+class _Totals:
+    """Running means of what updates report."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def add(self, info: Mapping[str, Tensor]) -> None:
+        for name, value in info.items():
+            self._sums[name] = self._sums[name] + value if self._count else value
+        self._count += 1
+
+    def mean(self) -> dict[str, Tensor]:
+        return {name: value / self._count for name, value in self._sums.items()}
+
+
+def _concatenate(*parts: Transition) -> Transition:
+    return Transition(*(torch.cat(column, dim=1) for column in zip(*parts, strict=True)))
+
+
+def _living(data: Transition, alive: Tensor) -> Transition:
+    """Equally many rows of every seed: those after termination are replaced by living ones."""
+    if bool(alive.all()):
+        return data
+    order = alive.to(torch.int8).argsort(dim=1, descending=True, stable=True)
+    place = torch.arange(alive.shape[1], device=alive.device) % alive.sum(dim=1, keepdim=True)
+    index = order.gather(1, place)
+    return Transition(
+        *(
+            torch.take_along_dim(x, index.unsqueeze(-1) if x.dim() == 3 else index, dim=1)
+            for x in data
+        )
+    )

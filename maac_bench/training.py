@@ -1,0 +1,140 @@
+"""Training in a run directory: resume, progress, checkpoints."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from maac_bench.checkpoint import capture, restore
+from maac_bench.config import Config, to_dict
+from maac_bench.run import RunDirectory
+from maac_bench.tasks import TrainingTask, make_training_task
+from maac_bench.trainer import Row, Trainer
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run is, apart from the algorithm's configuration.
+
+    task: identifier. algorithm: the preset's name. seeds: stacked in one process. rollouts: to
+    reach in all. device: torch's name. compiled: whether to fuse the update; None where a C++
+    compiler is at hand.
+    """
+
+    task: str
+    algorithm: str
+    seeds: tuple[int, ...]
+    rollouts: int
+    out: Path
+    device: str = "cpu"
+    compiled: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot run."""
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"seeds must be distinct and at least 0, got {self.seeds}")
+        if self.rollouts < 1:
+            raise ValueError(f"rollouts must be at least 1, got {self.rollouts}")
+        device = torch.device(_known_device(self.device))
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device cuda is not available here; use --device cpu")
+
+
+def _known_device(name: str) -> str:
+    if name.partition(":")[0] not in ("cpu", "cuda"):
+        raise ValueError(f"unknown device {name!r}; choose from cpu, cuda, cuda:N")
+    return name
+
+
+def train(settings: RunSettings, config: Config, provenance: dict[str, Any]) -> None:
+    """Train until every seed has `rollouts` rollouts, going on from what the directory holds.
+
+    Raises:
+        ValueError: settings that do not fit the task or the directory.
+        FloatingPointError: seeds that could not go on; the others are finished by then.
+    """
+    training_task = make_training_task(settings.task)
+    compiled = settings.compiled
+    if compiled is None:
+        compiled = shutil.which("g++") is not None or shutil.which("clang++") is not None
+        if not compiled:
+            tqdm.write("no C++ compiler found: the update runs unfused, at about half the speed")
+    identity = {
+        "task": settings.task,
+        "algorithm": settings.algorithm,
+        "seeds": list(settings.seeds),
+        "compiled": compiled,
+        "device": torch.device(settings.device).type,
+        "config": to_dict(config),
+    }
+    run = RunDirectory(settings.out, identity, provenance)
+    try:
+        _continue(run, training_task, config, settings, compiled)
+    finally:
+        run.close()
+
+
+def _continue(
+    run: RunDirectory, task: TrainingTask, config: Config, settings: RunSettings, compiled: bool
+) -> None:
+    snapshot = run.load()
+    seeds = settings.seeds if snapshot is None else snapshot.counters["seeds"]
+    trainer = _new_trainer(task, config, seeds, settings, compiled)
+    if snapshot is not None:
+        restore(trainer, snapshot)
+    total, done = settings.rollouts * task.steps, trainer.env_steps
+    with tqdm(total=total, initial=min(done, total), unit="step", desc=settings.algorithm) as bar:
+        while trainer.seeds and trainer.rollouts < settings.rollouts:
+            rows = trainer.rollout(bar.update)
+            failed = {failure.seed for failure in trainer.failures}
+            run.log([row for row in rows if row["seed"] not in failed])
+            bar.set_postfix(_postfix(rows))
+            snapshot = capture(trainer)
+            if failed:
+                for failure in trainer.failures:
+                    share = snapshot.select([trainer.seeds.index(failure.seed)])
+                    run.bury(failure.seed, failure.reason, share)
+                    tqdm.write(f"seed {failure.seed} stopped: {failure.reason}")
+                keep = [k for k, seed in enumerate(trainer.seeds) if seed not in failed]
+                snapshot = snapshot.select(keep)
+                trainer.close()
+                trainer = _new_trainer(task, config, snapshot.counters["seeds"], settings, compiled)
+                if keep:
+                    restore(trainer, snapshot)
+            run.save(snapshot)
+    trainer.close()
+    stopped = [seed for seed in settings.seeds if seed not in trainer.seeds]
+    if stopped:
+        raise FloatingPointError(
+            f"stopped early: seeds {', '.join(map(str, stopped))}; what is needed to look at them "
+            f"is in {settings.out}/seed-*/failure.json"
+        )
+
+
+def _new_trainer(
+    task: TrainingTask, config: Config, seeds: Sequence[int], settings: RunSettings, compiled: bool
+) -> Trainer:
+    trainer = Trainer(task.task, task.make, task.steps, config, seeds, settings.device)
+    if compiled:
+        trainer.agent.compile()
+    return trainer
+
+
+def _postfix(rows: list[Row]) -> dict[str, str]:
+    """Means over the seeds, for the progress bar."""
+
+    def mean(name: str) -> float:
+        return sum(row[name] for row in rows) / len(rows)
+
+    shown = {}
+    if "return" in rows[0]:
+        shown["return"] = f"{mean('return'):.0f}"
+    if "model_mse_0" in rows[0]:
+        shown["model mse"] = f"{mean('model_mse_0'):.3g}"
+    return shown
