@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias
 
 from maac_bench.config import ActorSettings, Config, CriticSettings, DataSettings
 from maac_bench.model_fitting import ModelConfig
@@ -112,7 +112,29 @@ _LONGER_BRANCHES = {
 }
 
 
-Size: TypeAlias = Literal["paper", "small"]
+Size: TypeAlias = Literal["paper", "small", "tiny"]
+
+
+class _Sizes(NamedTuple):
+    """How large the parts are; none of it changes the algorithm.
+
+    hidden: of policy and critics. model: of each of `members` ensemble members.
+    """
+
+    hidden: tuple[int, ...]
+    model: tuple[int, ...]
+    members: int
+    target_members: int
+    terminal_samples: int
+    batch_size: int
+    updates_divisor: int
+    branch_transitions: int
+
+
+_SIZES = {
+    "small": _Sizes((128, 128), (128, 128, 128), 5, 3, 2, 128, 2, 20_000),
+    "tiny": _Sizes((64, 64), (64, 64), 4, 0, 2, 64, 4, 5_000),
+}
 
 
 def preset(algorithm: str, task: str, size: Size = "paper") -> Config:
@@ -121,40 +143,49 @@ def preset(algorithm: str, task: str, size: Size = "paper") -> Config:
     Args:
         algorithm: see `ALGORITHMS`.
         task: its identifier; a few settings depend on it.
-        size: nets, batches and updates per step as in the paper's code, or small ones that a few
-            CPU cores train in an hour. It changes no part of the algorithm.
+        size: nets, batches and updates per step as in the paper's code; small ones that a CPU core
+            trains in an hour or two; or tiny ones for tasks with a few dimensions.
 
     Raises:
-        ValueError: an unknown algorithm; the message names the known ones.
+        ValueError: an unknown name; the message lists the known ones.
     """
     config = lookup("algorithm", algorithm, ALGORITHMS)()
-    lookup("size", size, dict.fromkeys(get_args(Size)))
-    config = _for_task(config, algorithm, task)
-    return config if size == "paper" else _small(config)
+    if algorithm.startswith("maac"):
+        config = _for_task(config, task)
+    if size == "paper":
+        return config
+    return _resized(config, lookup("size", size, {"paper": None, **_SIZES}))
 
 
-def _small(config: Config) -> Config:
-    """The same algorithm with smaller nets and batches and half the updates."""
-    data, actor = config.data, config.actor
-    critic = replace(config.critic, hidden=(128, 128))
+def _resized(config: Config, sizes: _Sizes | None) -> Config:
+    """The same algorithm with other sizes."""
+    if sizes is None:
+        return config
+    data, actor, critic = config.data, config.actor, config.critic
     return replace(
         config,
-        actor=replace(actor, hidden=(128, 128), terminal_samples=min(2, actor.terminal_samples)),
-        critic=replace(critic, target_members=0 if critic.target == "td" else 3),
-        model=replace(config.model, members=5, hidden=(128, 128, 128)),
+        actor=replace(
+            actor,
+            hidden=sizes.hidden,
+            terminal_samples=min(sizes.terminal_samples, actor.terminal_samples),
+        ),
+        critic=replace(
+            critic,
+            hidden=sizes.hidden,
+            target_members=0 if critic.target == "td" else sizes.target_members,
+        ),
+        model=replace(config.model, members=sizes.members, hidden=sizes.model),
         data=replace(
             data,
-            batch_size=128,
-            updates_per_step=max(1, data.updates_per_step // 2),
-            branch_transitions=20_000,
-            model_capacity=80_000,
+            batch_size=sizes.batch_size,
+            updates_per_step=max(1, data.updates_per_step // sizes.updates_divisor),
+            branch_transitions=sizes.branch_transitions,
+            model_capacity=4 * sizes.branch_transitions,
         ),
     )
 
 
-def _for_task(config: Config, algorithm: str, task: str) -> Config:
-    if not algorithm.startswith("maac"):
-        return config
+def _for_task(config: Config, task: str) -> Config:
     actor, data = config.actor, config.data
     if task in _SHORTER_HORIZON:
         actor = replace(actor, horizon=min(actor.horizon, _SHORTER_HORIZON[task]))
