@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maac_bench.dynamics import init_ensemble
-from maac_bench.model_fitting import ModelReport
+from maac_bench.dynamics import Ensemble
+from maac_bench.model_fitting import ModelReport, build_ensemble
 from maac_bench.nets import Normalizer
 from maac_bench.trainer import Trainer
 
@@ -56,10 +56,13 @@ def capture(trainer: Trainer) -> Snapshot:
         steps[name] = int(states[0]["step"]) if states else 0
         for moment in ("exp_avg", "exp_avg_sq"):
             groups[f"adam.{name}.{moment}"] = [state[moment] for state in states]
-    model = trainer.world.model
-    if model is not None and trainer.fit is not None:
-        groups["model"] = model.parameters
-        groups["model.normalizers"] = [*model.inputs, *model.targets]
+    learned = {"model": trainer.world.model}
+    learned["outcome"] = None if trainer.outcome is None else trainer.outcome.ensemble
+    for name, ensemble in learned.items():
+        if ensemble is not None:
+            groups[name] = ensemble.parameters
+            groups[f"{name}.normalizers"] = [*ensemble.inputs, *ensemble.targets]
+    if trainer.fit is not None:
         groups["model.fit"] = list(trainer.fit)
     tensors = {
         f"{group}.{i}": tensor.detach().cpu().contiguous()
@@ -115,25 +118,27 @@ def _restore_networks(trainer: Trainer, snapshot: Snapshot) -> None:
                 "exp_avg": average.to(trainer.device).clone(),
                 "exp_avg_sq": square.to(trainer.device).clone(),
             }
-    parameters = _group(snapshot, "model")
-    if parameters:
-        config = trainer.config.model
-        mean_in, std_in, mean_out, std_out = (
-            x.to(trainer.device) for x in _group(snapshot, "model.normalizers")
-        )
-        model = init_ensemble(
-            trainer.fresh_streams("model-init"),
-            Normalizer(mean_in, std_in),
-            Normalizer(mean_out, std_out),
-            hidden=config.hidden,
-            members=config.members,
-            activation=config.activation,
-            layer_norm=config.layer_norm,
-            noisy=config.noisy,
-        )
-        model = model.replace([p.to(trainer.device) for p in parameters])
+    model = _ensemble(trainer, snapshot, "model")
+    if model is not None:
         trainer.world = trainer.world._replace(model=model)
         trainer.fit = ModelReport(*(x.to(trainer.device) for x in _group(snapshot, "model.fit")))
+    outcome = _ensemble(trainer, snapshot, "outcome")
+    if outcome is not None:
+        trainer.set_outcome(outcome)
+
+
+def _ensemble(trainer: Trainer, snapshot: Snapshot, name: str) -> Ensemble | None:
+    parameters = [p.to(trainer.device) for p in _group(snapshot, name)]
+    if not parameters:
+        return None
+    statistics = [x.to(trainer.device) for x in _group(snapshot, f"{name}.normalizers")]
+    ensemble = build_ensemble(
+        Normalizer(*statistics[:2]),
+        Normalizer(*statistics[2:]),
+        trainer.config.model,
+        trainer.fresh_streams("unused"),
+    )
+    return ensemble.replace(parameters)
 
 
 def _restore_data(trainer: Trainer, snapshot: Snapshot) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, TypeAlias, cast
+from typing import Annotated, Literal, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -41,31 +41,31 @@ class Train:
     out: Path
     """run directory"""
     task: str = DEFAULT_TASK
-    """which task; `maac-bench list` names them"""
+    """one of `maac-bench list`, or any Gymnasium identifier (your own: module:Name-v0)"""
     algo: str = DEFAULT_ALGORITHM
     """which algorithm; `maac-bench list` names them"""
     size: Size = "paper"
-    """nets and batches as in the paper's code, or small ones for a few CPU cores"""
+    """nets, batches and updates as in the paper's code, or smaller"""
     seeds: tuple[int, ...] = (0,)
     """independent runs, trained together in one process"""
     rollouts: int = 50
     """episodes in all, the random ones included"""
     device: str = "cpu"
     """cpu, cuda or cuda:N"""
-    compiled: bool | None = None
-    """fuse the update with torch.compile; default: where a C++ compiler is found"""
+    compile: Literal["auto", "yes", "no"] = "auto"
+    """fuse the update with torch.compile (a minute at the start); auto: with a C++ compiler"""
     threads: int | None = None
     """CPU threads; default: all cores"""
 
     def execute(self) -> None:
         """Train."""
-        lookup("task", self.task, TASKS)
         if self.threads is not None:
             if self.threads < 1:
                 raise ValueError(f"threads must be at least 1, got {self.threads}")
             torch.set_num_threads(self.threads)
+        compiled = {"auto": None, "yes": True, "no": False}[self.compile]
         settings = RunSettings(
-            self.task, self.algo, self.seeds, self.rollouts, self.out, self.device, self.compiled
+            self.task, self.algo, self.seeds, self.rollouts, self.out, self.device, compiled
         )
         seeds = " ".join(map(str, self.seeds))
         origin = record(

@@ -58,8 +58,11 @@ class Ensemble(NamedTuple):
         Returns:
             Mean and log variance, [seed, M, ..., n] each.
         """
-        x = self.inputs(torch.cat([state, action], dim=-1))
-        mean, log_var = self.net(x).chunk(2, dim=-1)
+        return self.moments(torch.cat([state, action], dim=-1))
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`predict` for inputs already joined, [seed, M or 1, ..., i]."""
+        mean, log_var = self.net(self.inputs(x)).chunk(2, dim=-1)
         low, high = LOG_VAR_RANGE
         # Smooth limits keep a gradient on both sides (Chua et al. 2018, App. A).
         log_var = high - F.softplus(high - log_var)

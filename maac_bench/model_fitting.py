@@ -15,7 +15,7 @@ from torch import Tensor
 
 from maac_bench.data import StreamFactory, require_finite, require_positive, take_rows
 from maac_bench.dynamics import Ensemble, init_ensemble
-from maac_bench.nets import fit_normalizer
+from maac_bench.nets import Normalizer, fit_normalizer
 from maac_bench.objectives.likelihood import gaussian_nll
 from maac_bench.streams import Streams
 from maac_bench.types import Transition
@@ -67,6 +67,18 @@ class ModelReport(NamedTuple):
     epochs: Tensor
 
 
+class Pairs(NamedTuple):
+    """Regression data. inputs [seeds, N, i], targets [seeds, N, o], in the order they came."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+def dynamics_pairs(data: Transition) -> Pairs:
+    """What the dynamics learn: the change of state from state and action."""
+    return Pairs(torch.cat([data.state, data.action], dim=-1), data.next_state - data.state)
+
+
 def fit_model(
     data: Transition, config: ModelConfig, streams: StreamFactory
 ) -> tuple[Ensemble, ModelReport]:
@@ -82,13 +94,13 @@ def fit_model(
         FloatingPointError: the loss became non-finite.
     """
     require_finite(data)
-    count = data.state.shape[1]
+    pairs, count = dynamics_pairs(data), data.state.shape[1]
     held_out = int(config.validation * count)
     if held_out < 1 or count - held_out < 1:
         raise ValueError(f"{count} transitions cannot be split with validation={config.validation}")
-    ensemble = new_ensemble(data, config, streams("model-init"))
+    ensemble = new_ensemble(pairs, config, streams("model-init"))
     order = streams("validation-split").permutations(count)
-    table = take_rows(_table(ensemble, data), order)
+    table = take_rows(_table(ensemble, pairs), order)
     fitted, best = _maximise_likelihood(
         ensemble, table[:, held_out:], table[:, :held_out], config, streams
     )
@@ -99,27 +111,28 @@ def fit_model(
 
 def refit_model(
     ensemble: Ensemble,
-    data: Transition,
+    pairs: Pairs,
     config: ModelConfig,
     streams: StreamFactory,
     split: Streams,
 ) -> tuple[Ensemble, ModelReport]:
     """Continue with an ensemble on data that have grown; normalisers follow the data.
 
-    Which transitions are held out does not change as data are added, so validation never sees
-    what an earlier fit was trained on. A member that cannot improve keeps its parameters; one that
-    was never finite reports an infinite likelihood.
+    Which rows are held out does not change as data are added, so validation never sees what an
+    earlier fit was trained on. A member that cannot improve keeps its parameters; one that was
+    never finite reports an infinite likelihood.
 
     Args:
         ensemble: as the last fit left it, or a new one.
-        data: real transitions, [seeds, N, ...] each, in the order they came.
+        pairs: all data so far.
         config: optimisation.
         streams: makes the random streams of bootstrap and batches.
         split: a stream that starts afresh at every call.
     """
-    inputs, change = _inputs(data), data.next_state - data.state
-    ensemble = ensemble._replace(inputs=fit_normalizer(inputs), targets=fit_normalizer(change))
-    table = _table(ensemble, data)
+    ensemble = ensemble._replace(
+        inputs=fit_normalizer(pairs.inputs), targets=fit_normalizer(pairs.targets)
+    )
+    table = _table(ensemble, pairs)
     held, train = held_out_rows(table.shape[1], config.validation, split)
     fitted, best = _maximise_likelihood(
         ensemble, take_rows(table, train), take_rows(table, held), config, streams, warm=True
@@ -145,12 +158,19 @@ def held_out_rows(count: int, share: float, split: Streams) -> tuple[Tensor, Ten
     return held, order[:, : count - blocks]
 
 
-def new_ensemble(data: Transition, config: ModelConfig, init: Streams) -> Ensemble:
+def new_ensemble(pairs: Pairs, config: ModelConfig, init: Streams) -> Ensemble:
     """An untrained ensemble whose normalisers fit the data."""
+    return build_ensemble(fit_normalizer(pairs.inputs), fit_normalizer(pairs.targets), config, init)
+
+
+def build_ensemble(
+    inputs: Normalizer, targets: Normalizer, config: ModelConfig, init: Streams
+) -> Ensemble:
+    """An untrained ensemble of the configured architecture."""
     return init_ensemble(
         init,
-        fit_normalizer(_inputs(data)),
-        fit_normalizer(data.next_state - data.state),
+        inputs,
+        targets,
         hidden=config.hidden,
         members=config.members,
         activation=config.activation,
@@ -159,23 +179,19 @@ def new_ensemble(data: Transition, config: ModelConfig, init: Streams) -> Ensemb
     )
 
 
-def _inputs(data: Transition) -> Tensor:
-    return torch.cat([data.state, data.action], dim=-1)
-
-
-def _table(ensemble: Ensemble, data: Transition) -> Tensor:
-    """State, action and standardised change side by side, [seeds, N, 2 n + m]."""
-    return torch.cat([_inputs(data), ensemble.targets(data.next_state - data.state)], dim=-1)
+def _table(ensemble: Ensemble, pairs: Pairs) -> Tensor:
+    """Inputs and standardised targets side by side, [seeds, N, i + o]."""
+    return torch.cat([pairs.inputs, ensemble.targets(pairs.targets)], dim=-1)
 
 
 def _validate(ensemble: Ensemble, held: Tensor) -> tuple[Tensor, Tensor]:
     """Negative log-likelihood and squared error on held-out rows, [seeds, M] each."""
-    n = ensemble.targets.mean.shape[-1]
+    outputs = ensemble.targets.mean.shape[-1]
     with torch.no_grad():
         rows = held.unsqueeze(1)
-        mean, log_var = ensemble.predict(rows[..., :n], rows[..., n:-n])
-        nll = gaussian_nll(mean, log_var, rows[..., -n:]).mean(dim=-1)
-        return nll, (mean - rows[..., -n:]).square().mean(dim=(-2, -1))
+        mean, log_var = ensemble.moments(rows[..., :-outputs])
+        nll = gaussian_nll(mean, log_var, rows[..., -outputs:]).mean(dim=-1)
+        return nll, (mean - rows[..., -outputs:]).square().mean(dim=(-2, -1))
 
 
 def _maximise_likelihood(
@@ -192,7 +208,7 @@ def _maximise_likelihood(
     finished after `patience` epochs without improvement. With `warm`, the parameters at hand count
     as a first result.
     """
-    n, count = ensemble.targets.mean.shape[-1], train.shape[1]
+    outputs, count = ensemble.targets.mean.shape[-1], train.shape[1]
     bootstrap = streams("bootstrap").integers(count, config.members, count)
     shuffle = streams("model-shuffle")
     parameters = [p.detach().clone().requires_grad_() for p in ensemble.parameters]
@@ -205,8 +221,8 @@ def _maximise_likelihood(
         epoch_rows = torch.take_along_dim(bootstrap, order, dim=-1)
         for index in epoch_rows.split(config.batch_size, dim=-1):
             batch = take_rows(train, index.flatten(1)).unflatten(1, index.shape[1:])
-            mean, log_var = ensemble.replace(parameters).predict(batch[..., :n], batch[..., n:-n])
-            loss = gaussian_nll(mean, log_var, batch[..., -n:]).mean(dim=-1).sum()
+            mean, log_var = ensemble.replace(parameters).moments(batch[..., :-outputs])
+            loss = gaussian_nll(mean, log_var, batch[..., -outputs:]).mean(dim=-1).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

@@ -22,13 +22,21 @@ from maac_bench.diagnostics import (
     gradient_signal,
     prediction_errors,
 )
-from maac_bench.episodes import Array, Episodes, MakeEnv
+from maac_bench.dynamics import Ensemble
+from maac_bench.episodes import Array, Episodes
 from maac_bench.evaluation import run_episode
-from maac_bench.model_fitting import ModelReport, new_ensemble, refit_model
+from maac_bench.model_fitting import (
+    ModelReport,
+    Pairs,
+    dynamics_pairs,
+    new_ensemble,
+    refit_model,
+)
+from maac_bench.outcome import LearnedOutcome, outcome_pairs
 from maac_bench.replay import Replay
 from maac_bench.rollout import draw_rollout_noise, rollout, transitions
 from maac_bench.streams import Streams
-from maac_bench.tasks.base import Task
+from maac_bench.tasks import TrainingTask
 from maac_bench.types import Problem, Transition
 
 Row: TypeAlias = dict[str, float]
@@ -48,9 +56,7 @@ class Trainer:
     """A run of one algorithm on one task for several seeds.
 
     Args:
-        task: model-side functions; actions in (-1, 1).
-        make: makes its environment, actions in [-1, 1].
-        steps: environment steps of one rollout: the task's time limit.
+        training: the task, its environment and the steps of one rollout.
         config: the algorithm.
         seeds: each an independent run.
         device: where nets and replay live.
@@ -58,14 +64,13 @@ class Trainer:
 
     def __init__(
         self,
-        task: Task,
-        make: MakeEnv,
-        steps: int,
+        training: TrainingTask,
         config: Config,
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
     ) -> None:
-        self.task, self.steps, self.config = task, steps, config
+        task, make = training.task, training.make
+        self.task, self.steps, self.config = task, training.steps, config
         self.seeds, self.device = list(seeds), torch.device(device)
         self.env_steps = self.updates = 0
         n, m, count = task.state_size, task.action_size, len(self.seeds)
@@ -78,6 +83,8 @@ class Trainer:
         discount = task.discount if config.discount is None else config.discount
         self.world = World(None, task.reward, task.terminated, discount)
         self.fit: ModelReport | None = None
+        self.learns_outcome = training.learns_outcome
+        self.outcome: LearnedOutcome | None = None
         self.failures: list[Failure] = []
         self._seconds = dict.fromkeys(("env", "model", "branch", "update", "evaluate"), 0.0)
 
@@ -160,17 +167,33 @@ class Trainer:
     def _fit_model(self) -> None:
         """Fit the ensemble to D_env, going on from the last fit."""
         with self._timed("model"):
-            data, config = self.real.all(), self.config.model
-            model = self.world.model
-            if model is None:
-                model = new_ensemble(data, config, self.fresh_streams("model-init"))
-            split = self.fresh_streams("validation-split")
-            model, self.fit = refit_model(
-                model, data, config, lambda purpose: self.streams["model"], split
-            )
+            data, model = self.real.all(), self.world.model
+            fitted, self.fit = self._refit("model", model, dynamics_pairs(data))
             broken = ~torch.isfinite(self.fit.validation_nll).all(dim=1)
             self._fail(broken, "the model's validation loss is not finite")
-            self.world = self.world._replace(model=model)
+            self.world = self.world._replace(model=fitted)
+            if self.learns_outcome:
+                known = None if self.outcome is None else self.outcome.ensemble
+                self.set_outcome(self._refit("outcome", known, outcome_pairs(data))[0])
+
+    def _refit(
+        self, name: str, ensemble: Ensemble | None, pairs: Pairs
+    ) -> tuple[Ensemble, ModelReport]:
+        config, stream = self.config.model, self.streams["model"]
+        if ensemble is None:
+            ensemble = new_ensemble(pairs, config, self.fresh_streams(f"{name}-init"))
+        split = self.fresh_streams("validation-split")
+        return refit_model(ensemble, pairs, config, lambda purpose: stream, split)
+
+    def set_outcome(self, fitted: Ensemble) -> None:
+        """Imagine with this fit of reward and termination."""
+        if self.outcome is None:
+            self.outcome = LearnedOutcome(fitted)
+            self.world = self.world._replace(
+                reward=self.outcome.reward, terminated=self.outcome.terminated
+            )
+        else:
+            self.outcome.copy_(fitted)
 
     def _branch(self) -> None:
         """Roll the policy through the model from states of D_env, into D_model."""

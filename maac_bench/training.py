@@ -120,7 +120,7 @@ def _continue(
 def _new_trainer(
     task: TrainingTask, config: Config, seeds: Sequence[int], settings: RunSettings, compiled: bool
 ) -> Trainer:
-    trainer = Trainer(task.task, task.make, task.steps, config, seeds, settings.device)
+    trainer = Trainer(task, config, seeds, settings.device)
     if compiled:
         trainer.agent.compile()
     return trainer

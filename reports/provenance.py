@@ -14,7 +14,7 @@ import pandas as pd
 
 from reports.files import PUBLISHED_DIGITS, ROOT, file_digest, write_csv
 
-_PACKAGES = ("matplotlib", "numpy", "pandas", "scipy", "torch")
+_PACKAGES = ("gymnasium", "matplotlib", "mujoco", "numpy", "pandas", "scipy", "torch")
 
 
 def commit() -> str:

@@ -21,7 +21,7 @@ LAYERS = [
     {"objectives"},
     {"data"},
     {"critic_fitting", "model_fitting", "estimators"},
-    {"config", "scoring"},
+    {"config", "outcome", "scoring"},
     {"presets", "agent"},
     {"evaluation"},
     {"diagnostics"},

@@ -17,7 +17,13 @@ from maac_bench.tasks.linear_quadratic import LinearGaussianDynamics, linear_qua
 from maac_bench.tasks.mujoco_paper import EPISODE_STEPS, PAPER_TASKS, paper_task
 from maac_bench.tasks.swing_up import CART_POLE, PENDULUM, cart_pole_task, pendulum_task
 from maac_bench.tasks.tensor_env import TensorEnv
-from maac_bench.tasks.training import action_scale, is_unit, with_unit_actions
+from maac_bench.tasks.training import (
+    action_scale,
+    is_unit,
+    state_size,
+    unknown,
+    with_unit_actions,
+)
 
 __all__ = [
     "TASKS",
@@ -77,30 +83,47 @@ class TrainingTask(NamedTuple):
     """A task as an agent sees it: actions in [-1, 1].
 
     task: model-side functions. make: its environment. steps: the time limit of an episode.
+    learns_outcome: reward and termination are unknown and have to be learned.
     """
 
     task: Task
     make: Callable[[], gym.Env[Any, Any]]
     steps: int
+    learns_outcome: bool = False
 
 
 def make_training_task(name: str) -> TrainingTask:
-    """The task and its environment with actions scaled to [-1, 1].
+    """A task with actions scaled to [-1, 1]: one of `TASKS` or any environment of Gymnasium's.
+
+    For an environment of the user's own, `module:Name-v0` imports the module that registers it.
 
     Raises:
-        ValueError: unknown task, or one without a time limit or bounded continuous actions.
+        ValueError: unknown task, or one without a time limit, or with other spaces than vectors.
     """
-    task, env = make_task(name), make_env(name)
+    known = name in TASKS
+    try:
+        env = make_env(name) if known else gym.make(name)
+    except (gym.error.Error, ModuleNotFoundError) as error:
+        raise ValueError(
+            f"unknown task {name!r}: not registered with Gymnasium ({error}), "
+            f"and none of {', '.join(TASKS)}"
+        ) from error
     steps = env.spec.max_episode_steps if env.spec is not None else None
     if steps is None:
         raise ValueError(f"task {name!r} has no time limit: register it with max_episode_steps")
+    size = state_size(env.observation_space, name)
     scale, unit = action_scale(env.action_space, name), is_unit(env.action_space)
     env.close()
 
     def make() -> gym.Env[Any, Any]:
-        env = make_env(name, disable_env_checker=True)
+        options = {"disable_env_checker": True}
+        env = make_env(name, **options) if known else gym.make(name, **options)
         return env if unit else gym.wrappers.RescaleAction(env, np.float32(-1.0), np.float32(1.0))
 
+    if not known:
+        task = Task(name, size, len(scale.center), 0.99, unknown, unknown)
+        return TrainingTask(task, make, steps, learns_outcome=True)
+    task = make_task(name)
     return TrainingTask(task if unit else with_unit_actions(task, scale), make, steps)
 
 

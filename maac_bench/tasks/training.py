@@ -34,6 +34,18 @@ def action_scale(space: gym.Space[Any], name: str) -> ActionScale:
     return ActionScale(0.5 * (low + high), 0.5 * (high - low))
 
 
+def state_size(space: gym.Space[Any], name: str) -> int:
+    """Length of the observation vector; ValueError for any other observation space."""
+    if not isinstance(space, Box) or len(space.shape) != 1:
+        raise ValueError(f"task {name!r} needs observations in one vector, has {space}")
+    return int(space.shape[0])
+
+
+def unknown(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+    """Stands where a task has no model-side function: ValueError."""
+    raise ValueError("reward and termination of this task are not known before they are learned")
+
+
 def is_unit(space: gym.Space[Any]) -> bool:
     """Whether actions already lie in [-1, 1]."""
     return isinstance(space, Box) and bool(np.all(space.low == -1.0) and np.all(space.high == 1.0))
