@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maac_bench.agent import Agent
 from maac_bench.dynamics import Ensemble
 from maac_bench.model_fitting import ModelReport, build_ensemble
 from maac_bench.nets import Normalizer
@@ -96,8 +97,8 @@ def restore(trainer: Trainer, snapshot: Snapshot) -> None:
         raise ValueError(f"the checkpoint does not fit this configuration: {error}") from error
 
 
-def _restore_networks(trainer: Trainer, snapshot: Snapshot) -> None:
-    agent, counters = trainer.agent, snapshot.counters
+def restore_agent(agent: Agent, snapshot: Snapshot) -> None:
+    """Put an agent's parameters, without its optimisers, into a snapshot's state."""
     with torch.no_grad():
         for name, own in (
             ("policy", agent.policy.parameters),
@@ -107,6 +108,11 @@ def _restore_networks(trainer: Trainer, snapshot: Snapshot) -> None:
         ):
             for mine, saved in zip(own, _group(snapshot, name), strict=True):
                 mine.copy_(saved)
+
+
+def _restore_networks(trainer: Trainer, snapshot: Snapshot) -> None:
+    agent, counters = trainer.agent, snapshot.counters
+    restore_agent(agent, snapshot)
     for name, optimizer in agent.optimizers.items():
         if not counters["adam_steps"][name]:
             continue

@@ -19,8 +19,9 @@ from maac_bench.names import lookup
 from maac_bench.presets import ALGORITHMS, Size, preset
 from maac_bench.scoring import Score, score
 from maac_bench.tasks import TASKS, make_task, require_lqg
+from maac_bench.run_evaluation import evaluate_run
 from maac_bench.training import RunSettings, train
-from reports.files import require_writable
+from reports.files import require_writable, write_csv
 from reports.provenance import record
 from reports.registry import REPORTS, folder
 from reports.style import use_style
@@ -75,6 +76,26 @@ class Train:
         )
         train(settings, self.config, origin)
         print(f"{self.rollouts} rollouts of {self.algo} on {self.task} in {self.out}")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Test a run's newest policies: whole episodes with the mean action."""
+
+    directory: tyro.conf.Positional[Path]
+    """run directory"""
+    episodes: int = 10
+    """test episodes per seed"""
+
+    def execute(self) -> None:
+        """Run the episodes, write evaluation.csv into the directory, print the summary."""
+        table = evaluate_run(self.directory, self.episodes)
+        write_csv(table, self.directory / "evaluation.csv")
+        for seed, rows in table.groupby("seed"):
+            print(f"seed {seed}: {rows['return'].mean():.1f} ± {rows['return'].std():.1f}")
+        means = table.groupby("seed")["return"].mean()
+        spread = f" ± {means.std():.1f} over {len(means)} seeds" if len(means) > 1 else ""
+        print(f"return {means.mean():.1f}{spread}, {self.episodes} episodes each")
 
 
 @dataclass(frozen=True)
@@ -192,7 +213,7 @@ class List:
             print("\n  ".join([f"{kind}:", *names]))
 
 
-Command: TypeAlias = Train | Figure | Estimate | List
+Command: TypeAlias = Train | Evaluate | Figure | Estimate | List
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -213,6 +234,7 @@ def parse(arguments: Sequence[str]) -> Command:
     )
     commands = (
         Annotated[Train, tyro.conf.subcommand("train", default=defaults)]
+        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Figure, tyro.conf.subcommand("figure")]
         | Annotated[Estimate, tyro.conf.subcommand("estimate")]
         | Annotated[List, tyro.conf.subcommand("list")]

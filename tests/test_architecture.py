@@ -28,7 +28,7 @@ LAYERS = [
     {"trainer"},
     {"checkpoint"},
     {"run"},
-    {"training"},
+    {"training", "run_evaluation"},
     {"cli"},
     {"__main__"},
 ]
