@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,6 +18,11 @@ _MATRIX_PRODUCTS = {
     torch.ops.aten.addmm.default: (1, 2),
     torch.ops.aten.baddbmm.default: (1, 2),
 }
+
+Row: TypeAlias = dict[str, Any]
+"""One line of results.csv."""
+
+REPEATS = 15
 
 Shapes = Counter[tuple[torch.Size, tuple[int, ...], torch.Size, tuple[int, ...]]]
 
@@ -91,3 +96,30 @@ def paired_medians(
         median(b for _, b in times),
         median(a / b for a, b in times),
     )
+
+
+def measured(
+    name: str, function: Callable[[], object], prepare: Callable[[], object] | None = None
+) -> Row:
+    """A row for `function`: its time, its floor's and the median of their ratio.
+
+    Args:
+        name: of the row.
+        function: what to measure.
+        prepare: called after the matrix products are counted, such as to compile.
+    """
+    function()
+    shapes = matrix_products(function)
+    if prepare is not None:
+        prepare()
+        function()
+    seconds, floor, ratio = paired_medians(function, replay(shapes), REPEATS)
+    return {
+        "name": name,
+        "ms": 1e3 * seconds,
+        "floor_ms": 1e3 * floor,
+        "ratio": ratio,
+        "per_second": 1.0 / seconds,
+        "gflop": flops(shapes) / 1e9,
+        "threads": torch.get_num_threads(),
+    }

@@ -17,9 +17,9 @@ from maac_bench.config import Config
 from maac_bench.estimators import ESTIMATORS, Settings, make_estimator
 from maac_bench.names import lookup
 from maac_bench.presets import ALGORITHMS, Size, preset
+from maac_bench.run_evaluation import evaluate_run
 from maac_bench.scoring import Score, score
 from maac_bench.tasks import TASKS, make_task, require_lqg
-from maac_bench.run_evaluation import evaluate_run
 from maac_bench.training import RunSettings, train
 from reports.files import require_writable, write_csv
 from reports.provenance import record
@@ -105,9 +105,11 @@ class Figure:
     name: tyro.conf.Positional[str]
     """which report; `maac-bench list` names them"""
     profile: str = "quick"
-    """size of the experiment: quick or paper"""
+    """size of the experiment; `maac-bench list` names them"""
     redraw: bool = False
     """only draw, from the data that are there"""
+    collect: bool = False
+    """publish training runs as far as they are, without training further"""
     out: Path | None = None
     """folder for tables and images; default: beside the report's code"""
     runs: Path = RUNS
@@ -122,9 +124,12 @@ class Figure:
                 f"choose from {', '.join(report.profiles)}"
             )
         target = folder(self.name, self.profile) if self.out is None else self.out
+        make_data = report.collect if self.collect else report.make_data
+        if make_data is None:
+            raise ValueError(f"{self.name} trains no agent: there are no runs to collect")
         require_writable(target)  # before the work, not after it
         if not self.redraw:
-            changed = report.make_data(self.profile, target, self.runs)
+            changed = make_data(self.profile, target, self.runs)
             print(f"data in {target}: {'written' if changed else 'reproduced, unchanged'}")
         use_style()
         report.draw(target)

@@ -44,33 +44,32 @@ def run_episode(policy: Policy, episodes: Episodes, noise: Streams | None = None
     """
     episodes.rewind()
     state = episodes.begin()
-    seeds = len(state)
-    alive = np.ones(seeds, np.float32)
-    terminated = np.zeros(seeds, np.float32)
-    states, actions, log_probs, rewards, lives = [torch.from_numpy(state)], [], [], [], []
+    seeds, device = len(state), policy.parameters[0].device
+    alive = np.ones(seeds, np.bool_)
+    terminated = np.zeros(seeds, np.bool_)
+    states = [torch.from_numpy(state)]
+    actions, log_probs, rewards, lives = [], [], [], []
     while alive.any():
-        observation = torch.from_numpy(state).unsqueeze(1)
+        observation = torch.from_numpy(state).to(device).unsqueeze(1)
         with torch.no_grad():
-            if noise is None:
-                action = policy.mean_action(observation)
-                log_prob = torch.zeros(seeds, 1)
-            else:
-                size = policy.mean_action(observation).shape[-1]
-                action, _, log_prob = policy.sample(observation, noise.normal(1, size))
-        step = episodes.step(action[:, 0].numpy(), alive > 0)
+            action = policy.mean_action(observation)
+            log_prob = torch.zeros(seeds, 1, device=device)
+            if noise is not None:
+                action, _, log_prob = policy.sample(observation, noise.normal(1, action.shape[-1]))
+        step = episodes.step(action[:, 0].cpu().numpy(), alive)
         actions.append(action[:, 0])
         log_probs.append(log_prob[:, 0])
         rewards.append(torch.from_numpy(step.reward))
         states.append(torch.from_numpy(step.next_state))
-        lives.append(torch.from_numpy(alive.copy()))
-        terminated = np.maximum(terminated, step.terminated.astype(np.float32))
-        alive = alive * ~(step.terminated | step.truncated)
+        lives.append(torch.from_numpy(alive.astype(np.float32)))
+        terminated |= step.terminated
+        alive &= ~(step.terminated | step.truncated)
         state = step.next_state
     return Record(
-        torch.stack(states),
+        torch.stack(states).to(device),
         torch.stack(actions),
         torch.stack(log_probs),
-        torch.stack(rewards),
-        torch.stack(lives),
-        torch.from_numpy(terminated),
+        torch.stack(rewards).to(device),
+        torch.stack(lives).to(device),
+        torch.from_numpy(terminated.astype(np.float32)).to(device),
     )

@@ -114,15 +114,15 @@ class Trainer:
             training = self.training
             if training:
                 age = self.env_steps - data.random_rollouts * self.steps
-                if self.config.uses_model and age % data.refit_every == 0:
+                if age % data.refit_every == 0:
                     self._fit_model()
-                if data.model_rows and age % data.branch_every == 0:
+                if age % data.branch_every == 0:
                     self._branch()
             returns += self._act()
             if training:
                 with self._timed("update"):
                     for _ in range(data.updates_per_step):
-                        totals.add(self._update())
+                        totals.add(self.update())
             if (step + 1) % min(250, self.steps) == 0:
                 self._check(totals.mean())
             on_step()
@@ -136,6 +136,11 @@ class Trainer:
         """Free the environments."""
         self.episodes.close()
         self.evaluations.close()
+
+    def prepare(self) -> None:
+        """Fit the model and fill D_model, as training does before its first update."""
+        self._fit_model()
+        self._branch()
 
     def _act(self) -> Array:
         """One environment step, into D_env; the rewards."""
@@ -166,6 +171,8 @@ class Trainer:
 
     def _fit_model(self) -> None:
         """Fit the ensemble to D_env, going on from the last fit."""
+        if not self.config.uses_model:
+            return
         with self._timed("model"):
             data, model = self.real.all(), self.world.model
             fitted, self.fit = self._refit("model", model, dynamics_pairs(data))
@@ -197,6 +204,8 @@ class Trainer:
 
     def _branch(self) -> None:
         """Roll the policy through the model from states of D_env, into D_model."""
+        if not self.config.data.model_rows:
+            return
         with self._timed("branch"), torch.no_grad():
             model = self.world.model
             assert model is not None, "a configuration with model rows fits a model first"
@@ -214,7 +223,7 @@ class Trainer:
             alive = torch.cat(trajectory.discounts[:-1], dim=-1) > 0
             self.imagined.add(_living(transitions(problem, trajectory), alive))
 
-    def _update(self) -> dict[str, Tensor]:
+    def update(self) -> dict[str, Tensor]:
         """One update of the agent on a batch from D_env and D_model."""
         batch = self._batch()
         noise = self.agent.draw_noise(self.streams["update"], self.world, batch.reward.shape[1])

@@ -1,0 +1,56 @@
+"""One agent update as a run makes it: batch, noise, critics, actor, temperature, targets.
+
+HalfCheetah sizes and the presets' own: SAC with batch 256 and 2x256 nets; MAAC with H = 4, five
+terminal samples, STEVE over two steps and eight members of 4x200.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from benchmarks.floor import Row, measured
+from maac_bench.presets import Size, preset
+from maac_bench.tasks import make_training_task
+from maac_bench.trainer import Trainer
+
+TASK = "maac_bench/HalfCheetah-v0"
+_RANDOM_STEPS = 1000
+
+
+def ready_trainer(algorithm: str, seeds: int, size: Size, compiled: bool) -> Trainer:
+    """A trainer that has filled its replay and fitted a model for an epoch."""
+    config = preset(algorithm, TASK, size)
+    config = replace(
+        config,
+        model=replace(config.model, max_epochs=1),
+        data=replace(config.data, random_rollouts=1, updates_per_step=0),
+    )
+    task = make_training_task(TASK)._replace(steps=_RANDOM_STEPS)
+    trainer = Trainer(task, config, range(seeds))
+    trainer.rollout()
+    trainer.prepare()
+    if compiled:
+        trainer.agent.compile()
+    return trainer
+
+
+def measure(
+    name: str, algorithm: str, seeds: int = 1, size: Size = "paper", compiled: bool = True
+) -> Row:
+    """One preset's row."""
+    trainer = ready_trainer(algorithm, seeds, size, compiled=False)
+    step: Callable[[], object] = trainer.update
+    return measured(name, step, prepare=trainer.agent.compile if compiled else None)
+
+
+def rows() -> list[Row]:
+    """Updates fused and not, and several stacked seeds."""
+    found = []
+    for algorithm in ("sac", "maac"):
+        found.append(measure(f"{algorithm}_step_eager", algorithm, compiled=False))
+        found.append(measure(f"{algorithm}_step", algorithm))
+    found += [
+        measure(f"sac_step_{count}_seeds", "sac", count, compiled=False) for count in (2, 4, 8)
+    ]
+    return found
