@@ -1,11 +1,12 @@
 # `make` is the interface; CI calls the same targets.
 PYTHON ?= python3
+PROFILE ?= quick
 VENV   := .venv
 BIN    := $(VENV)/bin
 TORCH  := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup figure3 estimators figures test test-all check lint format types bench clean
+.PHONY: help setup figure2 figure3 ablations estimators figures test test-all check lint format types bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,13 +32,21 @@ figure3: setup ## run and draw Figure 3 (a minute or two; finished parts are kep
 estimators: setup ## run and draw the comparison of all estimators
 	@$(BIN)/maac-bench figure estimators
 
+figure2: setup ## train and draw Figure 2; PROFILE=mujoco or paper for hours or days
+	@$(BIN)/maac-bench figure figure2 --profile $(PROFILE)
+
+ablations: setup ## train and draw the ablations; PROFILE likewise
+	@$(BIN)/maac-bench figure ablations --profile $(PROFILE)
+
 figures: setup ## redraw every figure from the committed data, in seconds
 	@for origin in reports/*/provenance.json; do \
 	  $(BIN)/maac-bench figure $$(basename $$(dirname $$origin)) --redraw || exit 1; \
 	done
-	@for origin in reports/*/paper/provenance.json; do test ! -e $$origin || \
-	  $(BIN)/maac-bench figure $$(basename $$(dirname $$(dirname $$origin))) --profile paper --redraw \
-	    || exit 1; \
+	@for origin in reports/*/*/provenance.json; do \
+	  test -e $$origin || continue; \
+	  folder=$$(dirname $$origin); \
+	  $(BIN)/maac-bench figure $$(basename $$(dirname $$folder)) --profile $$(basename $$folder) \
+	    --redraw || exit 1; \
 	done
 
 test: setup ## the quick tests

@@ -47,16 +47,17 @@ class RunDirectory:
         self.path, self.identity = path, json.loads(json.dumps(identity))
         if path.exists() and not path.is_dir():
             raise ValueError(f"{path} is not a directory")
-        held = {child.name for child in path.iterdir()} - {"lock"} if path.is_dir() else set()
-        if held and "config.json" not in held:
+        held = {child.name for child in path.iterdir()} if path.is_dir() else set()
+        if held - {"lock", "provenance.json"} and "config.json" not in held:
             raise ValueError(f"{path} is not empty and holds no run: choose another directory")
         path.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(path)
         if (path / "config.json").exists():
             _require_same(read_identity(path), self.identity, path)
         else:
-            write_text(path / "config.json", json.dumps(self.identity, indent=2) + "\n")
             write_text(path / "provenance.json", json.dumps(provenance, indent=2) + "\n")
+            # Last: it is what makes the directory a run.
+            write_text(path / "config.json", json.dumps(self.identity, indent=2) + "\n")
         (path / "checkpoint").mkdir(exist_ok=True)
         self._rows: dict[int, list[dict[str, str]]] = {}
         self._writers: dict[int, SummaryWriter] = {}

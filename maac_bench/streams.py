@@ -53,7 +53,7 @@ class Streams:
     def restore(self, state: Tensor) -> None:
         """Continue where `state` was taken."""
         for generator, row in zip(self._generators, state, strict=True):
-            generator.set_state(row.contiguous())
+            generator.set_state(row.clone())
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal draws, [seeds, *shape]."""

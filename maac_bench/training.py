@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from maac_bench.checkpoint import capture, restore
+from maac_bench.checkpoint import Snapshot, capture, restore
 from maac_bench.config import Config, to_dict
 from maac_bench.run import RunDirectory
 from maac_bench.tasks import TrainingTask, make_training_task
@@ -88,33 +88,49 @@ def _continue(
     trainer = _new_trainer(task, config, seeds, settings, compiled)
     if snapshot is not None:
         restore(trainer, snapshot)
-    total, done = settings.rollouts * task.steps, trainer.env_steps
-    with tqdm(total=total, initial=min(done, total), unit="step", desc=settings.algorithm) as bar:
-        while trainer.seeds and trainer.rollouts < settings.rollouts:
+    total, done = settings.rollouts * task.steps, trainer.rollouts
+    bar = tqdm(
+        total=total, initial=min(done * task.steps, total), unit="step", desc=settings.algorithm
+    )
+    try:
+        while trainer.seeds and done < settings.rollouts:
             rows = trainer.rollout(bar.update)
             failed = {failure.seed for failure in trainer.failures}
             run.log([row for row in rows if row["seed"] not in failed])
             bar.set_postfix(_postfix(rows))
             snapshot = capture(trainer)
             if failed:
-                for failure in trainer.failures:
-                    share = snapshot.select([trainer.seeds.index(failure.seed)])
-                    run.bury(failure.seed, failure.reason, share)
-                    tqdm.write(f"seed {failure.seed} stopped: {failure.reason}")
-                keep = [k for k, seed in enumerate(trainer.seeds) if seed not in failed]
-                snapshot = snapshot.select(keep)
+                snapshot = _without_failures(run, trainer, snapshot)
                 trainer.close()
+                if not snapshot.counters["seeds"]:
+                    break
                 trainer = _new_trainer(task, config, snapshot.counters["seeds"], settings, compiled)
-                if keep:
-                    restore(trainer, snapshot)
+                restore(trainer, snapshot)
             run.save(snapshot)
-    trainer.close()
-    stopped = [seed for seed in settings.seeds if seed not in trainer.seeds]
+            done = trainer.rollouts
+    except KeyboardInterrupt as interruption:
+        raise KeyboardInterrupt(
+            f"interrupted after {done} rollouts: the same command goes on from there"
+        ) from interruption
+    finally:
+        bar.close()
+        trainer.close()
+    remaining = [] if snapshot is None else snapshot.counters["seeds"]
+    stopped = [seed for seed in settings.seeds if seed not in remaining]
     if stopped:
         raise FloatingPointError(
             f"stopped early: seeds {', '.join(map(str, stopped))}; what is needed to look at them "
             f"is in {settings.out}/seed-*/failure.json"
         )
+
+
+def _without_failures(run: RunDirectory, trainer: Trainer, snapshot: Snapshot) -> Snapshot:
+    """Keep the state of the seeds that failed for inspection; the others' go on."""
+    for failure in trainer.failures:
+        run.bury(failure.seed, failure.reason, snapshot.select([trainer.seeds.index(failure.seed)]))
+        tqdm.write(f"seed {failure.seed} stopped: {failure.reason}")
+    failed = {failure.seed for failure in trainer.failures}
+    return snapshot.select([k for k, seed in enumerate(trainer.seeds) if seed not in failed])
 
 
 def _new_trainer(

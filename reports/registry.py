@@ -6,9 +6,14 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from reports.ablations import figure as ablations_figure
+from reports.ablations import settings as ablations_settings
+from reports.curve_report import CurveReport
 from reports.estimators import experiment as estimators_experiment
 from reports.estimators import figure as estimators_figure
 from reports.estimators import report as estimators_report
+from reports.figure2 import figure as figure2_figure
+from reports.figure2 import settings as figure2_settings
 from reports.figure3 import figure as figure3_figure
 from reports.figure3 import report as figure3_report
 from reports.figure3 import settings as figure3_settings
@@ -16,11 +21,20 @@ from reports.files import ROOT
 
 
 class Report(NamedTuple):
-    """make_data(profile, folder, runs) publishes tables; draw(folder) draws from them."""
+    """make_data(profile, folder, runs) publishes tables; draw(folder) draws from them.
+
+    collect(profile, folder, runs) publishes unfinished training runs as far as they are; None for
+    reports that train no agent.
+    """
 
     make_data: Callable[[str, Path, Path], bool]
     draw: Callable[[Path], None]
     profiles: Collection[str]
+    collect: Callable[[str, Path, Path], bool] | None = None
+
+
+def _of_curves(report: CurveReport, draw: Callable[[Path], None]) -> Report:
+    return Report(report.make_data, draw, report.profiles, report.collect)
 
 
 REPORTS = {
@@ -30,6 +44,8 @@ REPORTS = {
     "estimators": Report(
         estimators_report.make_data, estimators_figure.draw, tuple(estimators_experiment.PROFILES)
     ),
+    "figure2": _of_curves(figure2_settings.REPORT, figure2_figure.draw),
+    "ablations": _of_curves(ablations_settings.REPORT, ablations_figure.draw),
 }
 
 

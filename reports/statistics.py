@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
 _RESAMPLES = 2000
+_TRIMMED = 0.25
+
+Array: TypeAlias = NDArray[np.float64]
+
+
+class Estimate(NamedTuple):
+    """A number and its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 def mean_band(
@@ -49,3 +64,106 @@ def mean_band(
             "n": len(values),
         }
     )
+
+
+def iqm_band(
+    table: pd.DataFrame,
+    by: str,
+    value: str,
+    seed: str = "seed",
+    stratum: str | None = None,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Interquartile mean over seeds and strata, with a stratified percentile-bootstrap interval.
+
+    Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice",
+    Sec. 4.3: the mean without the lowest and the highest quarter of the entries, rounded down (so
+    of fewer than four none is left out). The bootstrap draws seeds within each stratum, a seed
+    always with its whole curve. A seed that is not there, or empty, at some `by` does not count
+    there; nothing is interpolated. A resample without any entry there says nothing about it.
+
+    Args:
+        table: one row per (stratum, seed, by), at most.
+        by: the column on the horizontal axis.
+        value: the column to average.
+        seed: the column to resample.
+        stratum: the column within which seeds are drawn, such as the task; None for one stratum.
+        level: coverage of the interval.
+
+    Returns:
+        Columns by, iqm, low, high, n (entries), in the order of `by`; a `by` without any entry
+        is left out.
+
+    Raises:
+        ValueError: two rows with the same keys, or an infinite value.
+    """
+    keys = [seed] if stratum is None else [stratum, seed]
+    wide = table.dropna(subset=[value]).pivot(index=keys, columns=by, values=value)
+    curves = wide.to_numpy(dtype=np.float64)
+    if np.isinf(curves).any():
+        raise ValueError(f"column {value!r} has infinite entries")
+    labels = np.zeros(len(wide)) if stratum is None else wide.index.get_level_values(0).to_numpy()
+    rng, rows = np.random.default_rng(0), np.arange(len(wide))
+    drawn = np.concatenate(
+        [
+            rng.choice(rows[labels == label], size=(_RESAMPLES, int((labels == label).sum())))
+            for label in pd.unique(labels)
+        ],
+        axis=1,
+    )
+    low, high = _interval(_interquartile_mean(curves[drawn]), level)
+    return pd.DataFrame(
+        {
+            by: wide.columns.to_numpy(),
+            "iqm": _interquartile_mean(curves),
+            "low": low,
+            "high": high,
+            "n": np.isfinite(curves).sum(axis=0),
+        }
+    )
+
+
+def probability_of_improvement(
+    x: Sequence[float] | Array, y: Sequence[float] | Array, level: float = 0.95
+) -> Estimate:
+    """P(X > Y) + P(X = Y) / 2, with a percentile-bootstrap interval.
+
+    Agarwal et al. 2021, Sec. 4.3: the Mann-Whitney statistic over the number of pairs. The
+    bootstrap draws from both sides independently: equal seeds of two algorithms are not paired.
+
+    Args:
+        x: scores of one algorithm, one per seed.
+        y: scores of the other.
+        level: coverage of the interval.
+
+    Raises:
+        ValueError: one side is empty or not finite.
+    """
+    left, right = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if not (left.size and right.size and np.isfinite(left).all() and np.isfinite(right).all()):
+        raise ValueError(f"both sides need finite scores, got {left.tolist()}, {right.tolist()}")
+    wins = 0.5 * (1.0 + np.sign(left[:, None] - right))  # [x, y]
+    rng = np.random.default_rng(0)
+    rows = rng.integers(len(left), size=(_RESAMPLES, len(left), 1))
+    columns = rng.integers(len(right), size=(_RESAMPLES, 1, len(right)))
+    low, high = _interval(wins[rows, columns].mean(axis=(1, 2)), level)
+    return Estimate(float(wins.mean()), float(low), float(high))
+
+
+def _interquartile_mean(values: Array) -> Array:
+    """Over the second to last axis, without its empty entries; empty where there are no others."""
+    ordered = np.sort(values, axis=-2)  # empty entries go last
+    count = np.isfinite(ordered).sum(axis=-2, keepdims=True)
+    cut = (_TRIMMED * count).astype(np.int64)
+    place = np.arange(values.shape[-2])[:, None]
+    kept = (place >= cut) & (place < count - cut)
+    total = np.where(kept, ordered, 0.0).sum(axis=-2)
+    share = np.maximum(kept.sum(axis=-2), 1)
+    return np.where(count[..., 0, :] > 0, total / share, np.nan)
+
+
+def _interval(resampled: Array, level: float) -> tuple[Array, Array]:
+    """Percentiles over the first axis, without empty entries."""
+    tail = 0.5 * (1.0 - level)
+    low, high = np.nanquantile(resampled, (tail, 1.0 - tail), axis=0)
+    return low, high

@@ -8,17 +8,10 @@ code, so a changed program never reuses an old number.
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
-import threading
-import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +20,13 @@ import torch
 from tqdm import tqdm
 
 from reports.files import ROOT, file_digest, require_writable, write_csv
+from reports.workers import complete
 
 RUNS = ROOT / "runs"
 # What a finished unit's numbers depend on besides our own source.
 _NUMERIC_PACKAGES = ("numpy", "scipy", "torch")
 # Modules that only read finished units.
 _NOT_COMPUTING = ("cli.py", "__main__.py", "figure.py", "report.py", "tables.py")
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, with what was finished by then."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +60,8 @@ def run(experiment: Experiment, runs: Path = RUNS) -> pd.DataFrame:
         runs: where finished units are kept.
 
     Raises:
-        Interrupted: Ctrl-C; the finished units are on disk.
-        OSError: the folder cannot be written.
+        workers.Interrupted: Ctrl-C; the finished units are on disk.
+        OSError: the folder cannot be written, or a worker was killed.
     """
     directory = experiment.directory(runs)
     require_writable(directory)
@@ -95,40 +85,15 @@ def _is_intact(path: Path) -> bool:
 
 
 def _run_missing(experiment: Experiment, paths: Mapping[str, Path], total: int) -> None:
-    workers = min(len(paths), os.cpu_count() or 1)
-    bar = tqdm(total=total, initial=total - len(paths), desc=experiment.name, unit="unit")
-    pool = ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=_begin_worker, initargs=(os.getpid(),)
-    )
-    try:
-        pending: set[Future[None]] = {
-            pool.submit(partial(_run_unit, experiment.units[name], path))
-            for name, path in paths.items()
-        }
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
-                bar.update()
-    except KeyboardInterrupt:
-        _stop(pool)
-        finished = total - len(paths) + sum(_is_intact(path) for path in paths.values())
-        folder = next(iter(paths.values())).parent
-        raise Interrupted(
-            f"interrupted: {finished} of {total} units of {experiment.name} are finished and kept "
-            f"in {folder}; run the same command again to continue"
-        ) from None
-    except BrokenProcessPool as error:
-        raise OSError(
-            f"a worker of {experiment.name} was killed, perhaps for lack of memory; finished units "
-            "are kept: run the same command again to continue"
-        ) from error
-    except BaseException:
-        _stop(pool)
-        raise
-    finally:
-        bar.close()
-    pool.shutdown()
+    units = {name: partial(_run_unit, experiment.units[name], path) for name, path in paths.items()}
+    folder, before = next(iter(paths.values())).parent, total - len(paths)
+
+    def kept() -> str:
+        finished = before + sum(_is_intact(path) for path in paths.values())
+        return f"{finished} of {total} units of {experiment.name} are finished and kept in {folder}"
+
+    with tqdm(total=total, initial=before, desc=experiment.name, unit="unit") as bar:
+        complete(units, experiment.name, lambda _name, _result: bar.update(), kept)
 
 
 def _run_unit(unit: Callable[[], pd.DataFrame], path: Path) -> None:
@@ -137,23 +102,3 @@ def _run_unit(unit: Callable[[], pd.DataFrame], path: Path) -> None:
     table = unit()
     write_csv(table, path)
     _digest_path(path).write_text(file_digest(path))
-
-
-def _begin_worker(parent: int) -> None:
-    # Ctrl-C is the parent's to handle; it ends the workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def follow() -> None:
-        # A parent that is killed cannot end its workers, and they would wait for work for ever.
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-def _stop(pool: ProcessPoolExecutor) -> None:
-    processes = list((pool._processes or {}).values())  # the public API can only wait for them
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.terminate()

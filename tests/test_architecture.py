@@ -32,7 +32,7 @@ LAYERS = [
     {"cli"},
     {"__main__"},
 ]
-DRAWING = {"figure", "style", "statistics"}
+DRAWING = {"figure", "style", "statistics", "curves"}
 
 
 def imports(path: Path) -> set[str]:
@@ -107,6 +107,7 @@ def test_drawing_loads_nothing_that_computes():
     """Also not through another module."""
     code = (
         "import sys, reports.figure3.figure, reports.estimators.figure;"
+        "import reports.figure2.figure, reports.ablations.figure;"
         "print({'torch', 'maac_bench', 'analytic'} & set(sys.modules))"
     )
     result = subprocess.run(

@@ -1,8 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import trim_mean
 
-from reports.statistics import mean_band
+from reports.statistics import iqm_band, mean_band, probability_of_improvement
 
 
 def table(values: np.ndarray) -> pd.DataFrame:
@@ -42,3 +43,102 @@ def test_missing_or_non_finite_values_are_refused():
             mean_band(table(np.array([[1.0, bad], [3.0, 7.0]])), "x", "y")
     with pytest.raises(ValueError, match="'y' has missing"):
         mean_band(table(np.ones((3, 3))).iloc[:-1], "x", "y")
+
+
+def test_iqm_by_hand():
+    band = iqm_band(table(np.array([[1.0], [2.0], [4.0], [100.0]])), "x", "y")
+    assert band["iqm"][0] == 3.0
+    assert iqm_band(table(np.array([[1.0], [2.0], [6.0]])), "x", "y")["iqm"][0] == 3.0
+    assert list(band.columns) == ["x", "iqm", "low", "high", "n"]
+
+
+def test_iqm_is_the_trimmed_mean_of_all_entries():
+    values = np.random.default_rng(2).normal(size=(11, 6))
+    band = iqm_band(table(values), "x", "y")
+    np.testing.assert_allclose(band["iqm"], trim_mean(values, 0.25, axis=0))
+    assert (band["n"] == 11).all()
+    assert (band["low"] <= band["iqm"]).all()
+    assert (band["iqm"] <= band["high"]).all()
+
+
+def test_iqm_band_covers_at_the_stated_rate():
+    rng = np.random.default_rng(3)
+    covered = 0
+    for _ in range(100):
+        band = iqm_band(table(rng.normal(3.0, 2.0, size=(30, 1))), "x", "y")
+        covered += bool(band["low"][0] <= 3.0 <= band["high"][0])
+    assert 0.85 < covered / 100 < 1.0
+
+
+def test_iqm_band_is_independent_of_the_rows_order():
+    rows = table(np.random.default_rng(4).normal(size=(5, 3)))
+    shuffled = rows.sample(frac=1.0, random_state=0)
+    pd.testing.assert_frame_equal(iqm_band(rows, "x", "y"), iqm_band(shuffled, "x", "y"))
+
+
+def test_one_seed_has_no_width():
+    band = iqm_band(table(np.array([[1.0, 5.0]])), "x", "y")
+    for name in ("iqm", "low", "high"):
+        assert list(band[name]) == [1.0, 5.0]
+    assert list(band["n"]) == [1, 1]
+
+
+def test_missing_seeds_are_left_out_and_counted():
+    """Four seeds, one of which ends early and one of which has an empty entry."""
+    values = np.array([[1.0, 1.0], [2.0, np.nan], [4.0, 3.0], [9.0, 50.0]])
+    band = iqm_band(table(values).iloc[:-1], "x", "y")
+    assert list(band["iqm"]) == [3.0, 2.0]
+    assert list(band["n"]) == [4, 2]
+    assert (band["low"][1], band["high"][1]) == (1.0, 3.0)
+
+
+def test_whole_curves_are_resampled():
+    """Points that are alike in every seed have the same bounds: no point is drawn on its own."""
+    column = np.random.default_rng(6).normal(size=(7, 1))
+    band = iqm_band(table(np.repeat(column, 2, axis=1)), "x", "y")
+    assert band["low"][0] == band["low"][1] < band["high"][0] == band["high"][1]
+
+
+def test_seeds_are_drawn_within_their_stratum():
+    """Strata that differ, seeds that do not: no resample mixes strata, so there is no spread."""
+    rows = pd.DataFrame(
+        {"task": ["a"] * 3 + ["b"] * 3, "seed": [0, 1, 2] * 2, "x": 0, "y": [0.0] * 3 + [1.0] * 3}
+    )
+    band = iqm_band(rows, "x", "y", stratum="task")
+    assert (band["iqm"][0], band["low"][0], band["high"][0]) == (0.5, 0.5, 0.5)
+    assert band["n"][0] == 6
+    mixed = iqm_band(rows.assign(seed=range(6)), "x", "y")
+    assert mixed["low"][0] < 0.5 < mixed["high"][0]
+
+
+def test_iqm_refuses_infinite_values_and_doubled_rows():
+    with pytest.raises(ValueError, match="'y' has infinite"):
+        iqm_band(table(np.array([[1.0], [np.inf]])), "x", "y")
+    rows = table(np.array([[1.0], [2.0]]))
+    with pytest.raises(ValueError, match="duplicate"):
+        iqm_band(pd.concat([rows, rows]), "x", "y")
+
+
+def test_probability_of_improvement_by_hand():
+    estimate = probability_of_improvement([1.0, 2.0, 3.0], [0.0, 2.0])
+    assert estimate.value == pytest.approx(4.5 / 6)
+    assert estimate.low <= estimate.value <= estimate.high
+    assert probability_of_improvement([2.0, 3.0], [0.0, 1.0]) == (1.0, 1.0, 1.0)
+    assert probability_of_improvement([1.0], [1.0]) == (0.5, 0.5, 0.5)
+    swapped = probability_of_improvement([0.0, 2.0], [1.0, 2.0, 3.0])
+    assert estimate.value + swapped.value == pytest.approx(1.0)
+
+
+def test_probability_of_improvement_covers_at_the_stated_rate():
+    """Equal distributions: one half."""
+    rng, covered = np.random.default_rng(5), 0
+    for _ in range(100):
+        estimate = probability_of_improvement(rng.normal(size=20), rng.normal(size=20))
+        covered += estimate.low <= 0.5 <= estimate.high
+    assert 0.85 < covered / 100 < 1.0
+
+
+def test_probability_of_improvement_needs_both_sides():
+    for bad in ([], [np.nan]):
+        with pytest.raises(ValueError, match="both sides need finite scores"):
+            probability_of_improvement(bad, [1.0])

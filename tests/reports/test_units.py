@@ -97,7 +97,8 @@ import sys, time
 from functools import partial
 from pathlib import Path
 import pandas as pd
-from reports.units import Experiment, Interrupted, run
+from reports.units import Experiment, run
+from reports.workers import Interrupted
 
 def unit(seconds):
     time.sleep(seconds)

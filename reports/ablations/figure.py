@@ -1,0 +1,19 @@
+"""How the ablations are drawn: committed tables in, one figure out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reports.curves import curve_figure
+from reports.style import BLUE, GREEN, ORANGE, PURPLE, save
+
+COLORS = {"maac": BLUE, "maac-h0": ORANGE, "maac-no-steve": GREEN, "maac-single-sample": PURPLE}
+
+
+def draw(folder: Path) -> None:
+    """Draw ablations.png and .pdf from the tables in `folder`, into `folder`.
+
+    Raises:
+        ValueError: the data are missing.
+    """
+    save(curve_figure(folder, COLORS), folder / "ablations")

@@ -1,0 +1,137 @@
+"""Reports of learning curves from end to end: train what is missing, write the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from maac_bench.names import lookup
+from maac_bench.presets import Size
+from reports import provenance
+from reports.curve_tables import score_table, summary_table, timing_table
+from reports.files import PUBLISHED_DIGITS, write_csv
+from reports.training_runs import (
+    WALL_CLOCK,
+    TrainingRun,
+    collect,
+    commits,
+    run_all,
+    unfinished,
+)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The size of an experiment.
+
+    tasks: task to its number of episodes. size: of the presets. compiled: whether updates are
+    fused. label: what a reader of the figure must know of this size.
+    """
+
+    tasks: Mapping[str, int]
+    algorithms: tuple[str, ...]
+    size: Size
+    seeds: tuple[int, ...]
+    compiled: bool
+    label: str
+
+    def runs(self) -> tuple[TrainingRun, ...]:
+        """What is trained."""
+        return tuple(
+            TrainingRun(task, algorithm, self.size, self.seeds, rollouts, self.compiled)
+            for task, rollouts in self.tasks.items()
+            for algorithm in self.algorithms
+        )
+
+
+@dataclass(frozen=True)
+class CurveReport:
+    """A report of learning curves.
+
+    name: its folder's. profiles: its sizes. measures: the rows of its summary (see `score_table`).
+    milestones: episodes whose return is another row. against: the algorithm that the others are
+    compared with.
+    """
+
+    name: str
+    profiles: Mapping[str, Profile]
+    measures: Sequence[str]
+    milestones: Sequence[int] = ()
+    against: str | None = None
+
+    def make_data(self, profile: str, folder: Path, runs: Path) -> bool:
+        """Train what is missing, then `collect`."""
+        run_all(lookup("profile", profile, self.profiles).runs(), self._directory(profile, runs))
+        return self.collect(profile, folder, runs)
+
+    def collect(self, profile: str, folder: Path, runs: Path) -> bool:
+        """Publish the runs as far as they are into `folder`; True if the tables changed.
+
+        timings.csv holds wall-clock times, which do not repeat: it is written when the data change.
+
+        Args:
+            profile: which size.
+            folder: the report's.
+            runs: where experiments are kept; this one is in <name>/<profile>.
+
+        Raises:
+            ValueError: an unknown profile, no episode yet, or a directory with another run.
+        """
+        size, directory = lookup("profile", profile, self.profiles), self._directory(profile, runs)
+        plan = size.runs()
+        collected = collect(plan, directory)
+        collected.insert(0, "profile", profile)
+        data = collected.drop(columns=list(WALL_CLOCK))
+        tables = {"data.csv": data, "summary.csv": self._summary(data, size)}
+        changed = provenance.publish(tables, folder, self._origin(profile, size, directory))
+        if changed or not (folder / "timings.csv").exists():
+            write_csv(timing_table(collected), folder / "timings.csv", PUBLISHED_DIGITS)
+        for line in unfinished(plan, directory):
+            print(f"unfinished: {line}")
+        return changed
+
+    def _summary(self, data: pd.DataFrame, size: Profile) -> pd.DataFrame:
+        milestones = [k for k in self.milestones if k <= max(size.tasks.values())]
+        measures = [*self.measures, *(f"return_at_{k}" for k in milestones)]
+        scores = score_table(data, size.tasks, milestones)
+        summary = summary_table(data, scores, measures, self.against)
+        summary.insert(0, "profile", data["profile"].iloc[0])
+        return summary
+
+    def _directory(self, profile: str, runs: Path) -> Path:
+        return runs / self.name / profile
+
+    def _origin(self, profile: str, size: Profile, directory: Path) -> dict[str, Any]:
+        """Provenance: the data's commit is that of the runs, this code only collected them."""
+        configuration = {
+            "profile": profile,
+            "label": size.label,
+            "tasks": dict(size.tasks),
+            "algorithms": list(size.algorithms),
+            "size": size.size,
+            "seeds": list(size.seeds),
+            "compiled": size.compiled,
+        }
+        origin = provenance.record(
+            f"maac-bench figure {self.name} --profile {profile}", configuration
+        )
+        trained = commits(size.runs(), directory)
+        return {
+            **origin,
+            "commit": _one_commit(list(trained.values())),
+            "collected_by": origin["commit"],
+            "runs": trained,
+            "unfinished": unfinished(size.runs(), directory),
+        }
+
+
+def _one_commit(trained: Sequence[str]) -> str:
+    """The commit all runs share, or the first one's and how many there are."""
+    first, count = trained[0], len(set(trained))
+    if count == 1:
+        return first
+    return f"{first.partition(' ')[0]} and {count - 1} more (provenance.json)"

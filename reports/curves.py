@@ -1,0 +1,96 @@
+"""How learning curves are drawn: committed tables in, one figure out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports import provenance
+from reports.files import read_csv
+from reports.statistics import iqm_band
+from reports.style import BLACK
+
+_DATA = ["task", "algo", "seed", "episode", "env_steps", "return"]
+_SUMMARY = ["task", "algo", "measure", "n", "iqm", "low", "high"]
+
+
+def curve_figure(folder: Path, colors: Mapping[str, str]) -> Figure:
+    """One column per task: evaluation returns against environment steps, below their mean.
+
+    Args:
+        folder: holds data.csv, summary.csv and provenance.json.
+        colors: of each algorithm; others are drawn in black.
+
+    Raises:
+        ValueError: the data are missing.
+    """
+    origin = provenance.load(folder)
+    data = read_csv(folder / "data.csv", _DATA)
+    summary = read_csv(folder / "summary.csv", _SUMMARY)
+    tasks = list(data["task"].unique())
+    figure, grid = plt.subplots(
+        2,
+        len(tasks),
+        figsize=(max(8.0, 3.9 * len(tasks)), 5.6),
+        height_ratios=(3, 1),
+        squeeze=False,
+        layout="constrained",
+    )
+    for (upper, lower), task in zip(grid.T, tasks, strict=True):
+        _draw_curves(upper, data[data["task"] == task], colors)
+        areas = summary[(summary["task"] == task) & (summary["measure"] == "area")]
+        _draw_areas(lower, areas, colors)
+        upper.set_title(task, fontsize=9)
+    grid[0, 0].set_ylabel("evaluation return (mean action)")
+    handles = {
+        label: handle
+        for axes in grid[0]
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
+    figure.supxlabel(provenance.caption(origin, _note(data, origin)), fontsize=7)
+    return figure
+
+
+def _draw_curves(axes: Axes, data: pd.DataFrame, colors: Mapping[str, str]) -> None:
+    for algo, rows in data.groupby("algo", sort=False):
+        color = colors.get(str(algo), BLACK)
+        for _, curve in rows.groupby("seed"):
+            axes.plot(curve["env_steps"], curve["return"], color=color, lw=0.5, alpha=0.35)
+        band = iqm_band(rows, "env_steps", "return")
+        axes.plot(band["env_steps"], band["iqm"], color=color, lw=1.6, label=str(algo))
+        axes.fill_between(
+            band["env_steps"], band["low"], band["high"], color=color, alpha=0.18, lw=0
+        )
+    axes.set_xlabel("environment steps")
+
+
+def _draw_areas(axes: Axes, areas: pd.DataFrame, colors: Mapping[str, str]) -> None:
+    for place, row in enumerate(areas.to_dict("records")):
+        color = colors.get(row["algo"], BLACK)
+        axes.plot([row["low"], row["high"]], [place, place], color=color, lw=2.5, alpha=0.4)
+        axes.plot([row["iqm"]], [place], "o", color=color, ms=5)
+    axes.set_yticks(range(len(areas)), [f"n = {n}" for n in areas["n"]], fontsize=7)
+    axes.set_ylim(len(areas) - 0.5, -0.5)
+    axes.set_xlabel("mean return over all steps, complete curves")
+
+
+def _note(data: pd.DataFrame, origin: Mapping[str, Any]) -> str:
+    settings = origin["configuration"]
+    seeds, tasks = settings["seeds"], settings["tasks"]
+    lengths = data.groupby(["task", "algo", "seed"], as_index=False)["episode"].max()
+    whole = int((lengths["episode"] == lengths["task"].map(tasks)).sum())
+    expected = len(tasks) * len(settings["algorithms"]) * len(seeds)
+    note = (
+        f"profile {settings['profile']} ({settings['label']}) · "
+        f"seeds {', '.join(map(str, seeds))} (n = {len(seeds)})"
+    )
+    if whole < expected:
+        note += f" · {whole} of {expected} curves are complete"
+    return f"{note}\ninterquartile mean and 95 % bootstrap band, thin lines: single seeds"

@@ -1,0 +1,228 @@
+"""Experiments made of training runs: train what is missing, collect what is there.
+
+A run's directory is <folder>/<task without its prefix>/<algorithm>. It resumes exactly, and its
+own provenance names the commit that trained it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from maac_bench.config import Config, to_dict
+from maac_bench.presets import Size, preset
+from maac_bench.run import read_identity, read_metrics
+from maac_bench.training import RunSettings, train
+from reports.files import require_writable
+from reports.provenance import record
+from reports.workers import complete
+
+MEASURED = (
+    "return",
+    "temperature",
+    "critic_bias",
+    "prediction_error_4",
+    "actor_gradient_cosine",
+    "actor_gradient_norm",
+    "target_weight_0",
+)
+WALL_CLOCK = ("seconds", "seconds_update")
+"""Of all seeds of a run together, per episode."""
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One algorithm on one task, its seeds stacked in one process.
+
+    task, algorithm: identifiers. size: of the preset. rollouts: episodes in all. compiled: whether
+    the update is fused. config: in place of the preset.
+    """
+
+    task: str
+    algorithm: str
+    size: Size
+    seeds: tuple[int, ...]
+    rollouts: int
+    compiled: bool
+    config: Config | None = None
+
+    @property
+    def name(self) -> str:
+        """Unique within an experiment, and where the run is in its folder."""
+        return f"{self.task.rpartition('/')[2]}/{self.algorithm}"
+
+    @property
+    def settings(self) -> Config:
+        """The configuration it trains with."""
+        return self.config or preset(self.algorithm, self.task, self.size)
+
+
+def run_all(runs: Sequence[TrainingRun], folder: Path) -> None:
+    """Train every run to its end, one per core at a time, each on one thread.
+
+    Args:
+        runs: what to train; finished ones are skipped, interrupted ones continued.
+        folder: where the run directories are.
+
+    Raises:
+        ValueError: a directory holds another run, or is in use.
+        workers.Interrupted: Ctrl-C; everything up to the last episodes is on disk.
+        OSError: the folder cannot be written, or a worker was killed.
+    """
+    require_writable(folder)
+    missing = {run.name: run for run in runs if not _has_ended(run, folder)}
+    if not missing:
+        return
+    jobs = {
+        name: partial(train_one, run, folder / name, record(_command(run), {"threads": 1}))
+        for name, run in missing.items()
+    }
+
+    def kept() -> str:
+        finished = sum(_has_ended(run, folder) for run in runs)
+        return f"{finished} of {len(runs)} training runs are finished and all are kept in {folder}"
+
+    def done(name: str, remark: str) -> None:
+        tqdm.write(f"{name}: {remark or f'{missing[name].rollouts} episodes'}")
+
+    total = sum(run.rollouts for run in runs)
+    with tqdm(total=total, desc=folder.name, unit="episode") as bar:
+
+        def show() -> None:
+            bar.n = sum(max(episodes(run, folder).values()) for run in runs)
+            bar.refresh()
+
+        show()
+        complete(jobs, str(folder), done, kept, show)
+        show()
+
+
+def train_one(run: TrainingRun, directory: Path, origin: dict[str, Any]) -> str:
+    """Train one run to its end on one thread; which seeds stopped early, or nothing."""
+    # One thread: the same sums in the same order however many cores there are.
+    torch.set_num_threads(1)
+    settings = RunSettings(
+        run.task, run.algorithm, run.seeds, run.rollouts, directory, compiled=run.compiled
+    )
+    # Progress bars of several workers would overwrite each other; failures come as exceptions.
+    with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
+        try:
+            train(settings, run.settings, origin)
+        except FloatingPointError as error:
+            return str(error)
+    return ""
+
+
+def collect(runs: Sequence[TrainingRun], folder: Path) -> pd.DataFrame:
+    """The metrics of all runs as far as they are there, up to each run's number of episodes.
+
+    Returns:
+        One row per (task, algo, seed, episode), with env_steps and the columns of `MEASURED` and
+        `WALL_CLOCK`. What a run does not measure, or has not reached, is empty or not there.
+
+    Raises:
+        ValueError: there is not one episode, or a directory holds another run.
+    """
+    rows = [
+        {
+            "task": run.task,
+            "algo": run.algorithm,
+            "seed": seed,
+            "episode": int(metrics["rollout"]),
+            "env_steps": int(metrics["env_steps"]),
+            **{name: float(metrics.get(name, "nan")) for name in (*MEASURED, *WALL_CLOCK)},
+        }
+        for run in runs
+        for seed in run.seeds
+        for metrics in _metrics(run, folder, seed)
+    ]
+    if not rows:
+        raise ValueError(f"{folder} holds no episode of these runs: train them first")
+    return pd.DataFrame(rows)
+
+
+def episodes(run: TrainingRun, folder: Path) -> dict[int, int]:
+    """How many episodes each seed of a run has, up to the run's number."""
+    return {seed: len(_metrics(run, folder, seed)) for seed in run.seeds}
+
+
+def unfinished(runs: Sequence[TrainingRun], folder: Path) -> list[str]:
+    """What is missing, a line per seed."""
+    return [
+        f"{run.name} seed {seed}: {count} of {run.rollouts} episodes"
+        for run in runs
+        for seed, count in episodes(run, folder).items()
+        if count < run.rollouts
+    ]
+
+
+def commits(runs: Sequence[TrainingRun], folder: Path) -> dict[str, str]:
+    """The commit that each run there is was begun with, by the run's name."""
+    found = {}
+    for run in runs:
+        path = folder / run.name / "provenance.json"
+        if path.exists():
+            found[run.name] = str(json.loads(path.read_text())["commit"])
+    return found
+
+
+def _metrics(run: TrainingRun, folder: Path, seed: int) -> list[dict[str, str]]:
+    directory = folder / run.name
+    if not (directory / "config.json").exists():
+        return []
+    _require_same(run, directory)
+    rows = read_metrics(directory, seed)
+    return [row for row in rows if int(row["rollout"]) <= run.rollouts]
+
+
+def _has_ended(run: TrainingRun, folder: Path) -> bool:
+    """Whether every seed has all its episodes or has stopped for good."""
+    return all(
+        count == run.rollouts or (folder / run.name / f"seed-{seed}" / "failure.json").exists()
+        for seed, count in episodes(run, folder).items()
+    )
+
+
+def _require_same(run: TrainingRun, directory: Path) -> None:
+    """Refuse a directory in which another configuration was trained."""
+    wanted = {
+        "task": run.task,
+        "algorithm": run.algorithm,
+        "seeds": run.seeds,
+        "compiled": run.compiled,
+        "config": to_dict(run.settings),
+    }
+    here = dict(_leaves(json.loads(json.dumps(wanted))))
+    for name, value in _leaves(read_identity(directory)):
+        # A field that only one version of the code has cannot be compared.
+        if name in here and here[name] != value:
+            raise ValueError(
+                f"{directory} holds another run: {name} is {value!r} there and {here[name]!r} "
+                "here; move it away, or choose another folder with --runs"
+            )
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _command(run: TrainingRun) -> str:
+    seeds = " ".join(map(str, run.seeds))
+    return (
+        f"maac-bench train --task {run.task} --algo {run.algorithm} --size {run.size} "
+        f"--seeds {seeds} --rollouts {run.rollouts} --compiled {run.compiled} --threads 1"
+    )

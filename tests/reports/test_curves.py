@@ -1,0 +1,111 @@
+import pandas as pd
+import pytest
+
+from reports.ablations.settings import PROFILES as ABLATIONS
+from reports.curve_tables import score_table, summary_table, timing_table
+from reports.curves import curve_figure
+from reports.figure2.settings import PROFILES as FIGURE2
+from reports.provenance import publish, record
+from reports.style import use_style
+
+TASK = "maac_bench/Pendulum-v0"
+
+
+def curves(**returns: dict[int, list[float]]) -> pd.DataFrame:
+    """One row per evaluation of algo -> seed -> returns."""
+    return pd.DataFrame(
+        [
+            {
+                "task": TASK,
+                "algo": algo,
+                "seed": seed,
+                "episode": episode,
+                "env_steps": 200 * episode,
+                "return": value,
+            }
+            for algo, seeds in returns.items()
+            for seed, values in seeds.items()
+            for episode, value in enumerate(values, start=1)
+        ]
+    )
+
+
+def scores_of(values: list[float], milestones: tuple[int, ...] = ()) -> dict[str, float]:
+    table = score_table(curves(maac={0: values}), {TASK: 10}, milestones)
+    return dict(zip(table["measure"], table["score"], strict=True))
+
+
+def test_scores_by_hand():
+    values = [-100.0, -90, -80, -20, -8, -20, -10, 0, 10, 20]
+    assert scores_of(values, (3, 10, 25)) == {
+        "return_at_3": -80,
+        "return_at_10": 20,
+        "final": 0.0,  # mean of the last five
+        "area": pytest.approx(-29.8),
+        "episodes_to_90": 5,  # the first one at or above -100 + 0.9 * 100
+    }
+
+
+def test_a_curve_that_does_not_rise_never_gets_there():
+    assert set(scores_of([0.0] + [-1.0] * 9)) == {"final", "area"}
+
+
+def test_a_short_curve_has_only_the_milestones_it_reached():
+    assert scores_of([1.0, 2.0, 3.0], (2, 5)) == {"return_at_2": 2.0}
+
+
+def test_summary_by_hand():
+    data = curves(maac={0: [0, 4], 1: [2, 6]}, sac={0: [0, 1], 1: [0, 5], 2: [0, 3]}, mbpo={0: [7]})
+    table = summary_table(data, score_table(data, {TASK: 2}), ["area"], against="maac")
+    rows = table.set_index("algo")
+    assert list(rows["n"]) == [2, 3, 0]
+    assert rows.loc["maac", ["iqm", "low", "high"]].tolist() == [3, 2, 4]
+    assert rows.loc["sac", "iqm"] == pytest.approx(1.5)
+    # 2 and 4 against 0.5, 2.5, 1.5: five of six pairs
+    assert rows.loc["sac", "improvement"] == pytest.approx(5 / 6)
+    assert rows.loc["mbpo"].drop(["task", "measure", "n"]).isna().all()
+    assert pd.isna(rows.loc["maac", "improvement"])
+
+
+def test_times_count_a_stack_once():
+    data = curves(sac={0: [1, 1], 1: [1]}).assign(profile="quick", seconds=3.0, seconds_update=1.5)
+    row = timing_table(data).iloc[0]
+    assert (row["seeds"], row["env_steps"], row["seconds"]) == (2, 400, 6.0)
+    assert row["seconds_per_1000_steps"] == pytest.approx(15.0)
+    assert row["update_share"] == pytest.approx(0.5)
+
+
+def test_curves_of_unequal_lengths_are_drawn_as_far_as_they_go(tmp_path):
+    data = curves(maac={0: [0, 4, 5], 1: [2, 6]}, other={1: [7]})
+    summary = summary_table(data, score_table(data, {TASK: 3}), ["area"])
+    configuration = {
+        "profile": "mini",
+        "label": "reduced",
+        "tasks": {TASK: 3},
+        "algorithms": ["maac", "other"],
+        "seeds": [0, 1],
+    }
+    tables = {"data.csv": data, "summary.csv": summary}
+    publish(tables, tmp_path, record("test", configuration))
+    use_style()
+    figure = curve_figure(tmp_path, {"maac": "#0072B2"})
+    upper, lower = figure.axes
+    lengths = sorted(len(line.get_xdata()) for line in upper.lines)
+    assert lengths == [1, 1, 2, 3, 3]  # three seeds and two aggregates
+    assert [label.get_text() for label in lower.get_yticklabels()] == ["n = 1", "n = 0"]
+    caption = figure.get_supxlabel()
+    assert "profile mini (reduced)" in caption
+    assert "seeds 0, 1 (n = 2)" in caption
+    assert "1 of 4 curves are complete" in caption
+    assert "data from commit" in caption
+
+
+@pytest.mark.parametrize("profiles", [ABLATIONS, FIGURE2])
+def test_only_the_papers_size_is_not_called_reduced(profiles):
+    assert set(profiles) == {"quick", "mujoco", "paper"}
+    for name, profile in profiles.items():
+        assert profile.label.startswith("reduced") == (name != "paper")
+        assert len(profile.runs()) == len(profile.tasks) * len(profile.algorithms)
+        assert len({run.name for run in profile.runs()}) == len(profile.runs())
+        for run in profile.runs():
+            assert run.settings.data.random_rollouts < run.rollouts

@@ -1,0 +1,219 @@
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from maac_bench.config import ActorSettings, Config, CriticSettings, DataSettings
+from maac_bench.model_fitting import ModelConfig
+from reports import training_runs
+from reports.ablations import figure
+from reports.curve_report import CurveReport, Profile
+from reports.style import use_style
+from reports.training_runs import collect, run_all, train_one, unfinished
+
+MAAC = Config(
+    actor=ActorSettings(horizon=1, terminal_samples=1, hidden=(8,)),
+    critic=CriticSettings(target="td", hidden=(8,)),
+    model=ModelConfig(members=2, hidden=(8,), max_epochs=2),
+    data=DataSettings(
+        random_rollouts=1,
+        updates_per_step=1,
+        batch_size=16,
+        branch_transitions=100,
+        model_capacity=400,
+    ),
+)
+SAC = replace(
+    MAAC,
+    actor=replace(MAAC.actor, horizon=0),
+    data=replace(MAAC.data, model_share=0.0),
+)
+
+
+@dataclass(frozen=True)
+class Miniature(Profile):
+    def runs(self):
+        configs = {"maac": MAAC, "sac": SAC}
+        return tuple(replace(run, config=configs[run.algorithm]) for run in super().runs())
+
+
+PROFILE = Miniature(
+    tasks={"maac_bench/Pendulum-v0": 2},
+    algorithms=("maac", "sac"),
+    size="tiny",
+    seeds=(0, 1),
+    compiled=False,
+    label="reduced: for tests",
+)
+REPORT = CurveReport("ablations", {"mini": PROFILE}, ("final", "area"), against="maac")
+TABLES = ("data.csv", "summary.csv", "timings.csv")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """Runs and report, trained by worker processes."""
+    root = tmp_path_factory.mktemp("trained")
+    assert REPORT.make_data("mini", root / "report", root / "runs")
+    return root
+
+
+@pytest.fixture
+def copied(trained, tmp_path) -> Path:
+    shutil.copytree(trained / "runs", tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def experiment(runs: Path) -> Path:
+    return runs / "ablations" / "mini"
+
+
+def shorten(directory: Path, seed: int) -> None:
+    """Take the last episode of a seed away."""
+    path = directory / f"seed-{seed}" / "metrics.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+
+
+def test_the_table_holds_the_contract(trained):
+    data = pd.read_csv(trained / "report" / "data.csv")
+    columns = "profile task algo seed episode env_steps return temperature critic_bias"
+    columns += " prediction_error_4 actor_gradient_cosine actor_gradient_norm target_weight_0"
+    assert list(data.columns) == columns.split()
+    assert len(data) == 2 * 2 * 2
+    assert set(data["profile"]) == {"mini"}
+    assert list(data["env_steps"]) == [200, 400] * 4
+    assert data["return"].notna().all()
+    learned = data[data["episode"] == 2].set_index(["algo", "seed"])["prediction_error_4"]
+    assert learned["maac"].notna().all()
+    assert learned["sac"].isna().all()
+
+
+def test_training_again_gives_the_same_bytes(trained, tmp_path):
+    for run in PROFILE.runs():
+        assert train_one(run, experiment(tmp_path) / run.name, {"commit": "another"}) == ""
+    REPORT.collect("mini", tmp_path / "report", tmp_path)
+    for name in ("data.csv", "summary.csv"):
+        first, second = (root / "report" / name for root in (trained, tmp_path))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_finished_runs_are_not_trained_again(trained, tmp_path, monkeypatch):
+    monkeypatch.delattr(training_runs, "complete")
+    shutil.copytree(trained / "report", tmp_path / "report")
+    before = {name: (tmp_path / "report" / name).read_bytes() for name in TABLES}
+    assert not REPORT.make_data("mini", tmp_path / "report", trained / "runs")
+    assert before == {name: (tmp_path / "report" / name).read_bytes() for name in TABLES}
+
+
+def test_wall_clock_times_are_in_a_table_of_their_own(trained):
+    timings = pd.read_csv(trained / "report" / "timings.csv")
+    assert list(timings["algo"]) == ["maac", "sac"]
+    assert (timings["env_steps"] == 400).all()
+    assert (timings["seconds_per_1000_steps"] > 0).all()
+    assert timings["update_share"].between(0, 1).all()
+    for name in ("data.csv", "summary.csv"):
+        assert "seconds" not in (trained / "report" / name).read_text()
+
+
+def test_provenance_names_the_commit_of_every_run(trained):
+    origin = json.loads((trained / "report" / "provenance.json").read_text())
+    assert set(origin["runs"]) == {"Pendulum-v0/maac", "Pendulum-v0/sac"}
+    assert {origin["commit"]} == set(origin["runs"].values())
+    assert origin["configuration"]["label"] == "reduced: for tests"
+    assert origin["unfinished"] == []
+
+
+def test_runs_of_several_commits_say_so(copied, tmp_path):
+    path = experiment(copied) / "Pendulum-v0" / "maac" / "provenance.json"
+    path.write_text(json.dumps({"commit": "abc (with uncommitted changes)"}))
+    REPORT.collect("mini", tmp_path / "report", copied)
+    origin = json.loads((tmp_path / "report" / "provenance.json").read_text())
+    assert origin["commit"] == "abc and 1 more (provenance.json)"
+
+
+def test_unfinished_runs_are_named_and_not_filled_in(copied, tmp_path, capsys):
+    shorten(experiment(copied) / "Pendulum-v0" / "maac", 1)
+    shutil.rmtree(experiment(copied) / "Pendulum-v0" / "sac")
+    REPORT.collect("mini", tmp_path / "report", copied)
+    output = capsys.readouterr().out
+    assert "unfinished: Pendulum-v0/maac seed 1: 1 of 2 episodes" in output
+    assert "unfinished: Pendulum-v0/sac seed 0: 0 of 2 episodes" in output
+    assert "maac seed 0" not in output
+    data = pd.read_csv(tmp_path / "report" / "data.csv")
+    assert list(zip(data["seed"], data["episode"], strict=True)) == [(0, 1), (0, 2), (1, 1)]
+    summary = pd.read_csv(tmp_path / "report" / "summary.csv")
+    assert list(summary["n"]) == [1, 1]
+    use_style()
+    figure.draw(tmp_path / "report")
+
+
+def test_an_interrupted_run_continues_to_the_same_numbers(copied, trained, monkeypatch):
+    """Cut back to the first checkpoint, as if killed during the second episode."""
+    directory = experiment(copied) / "Pendulum-v0" / "sac"
+    for path in (directory / "checkpoint").glob("rollout-000002.*"):
+        path.unlink()
+    for seed in (0, 1):
+        shorten(directory, seed)
+    plan = PROFILE.runs()
+    trained_now = []
+
+    def here(jobs, _owner, on_done, _kept, on_wait):
+        for name, job in jobs.items():
+            on_done(name, job())
+            trained_now.append(name)
+        on_wait()
+
+    monkeypatch.setattr(training_runs, "complete", here)
+    run_all(plan, experiment(copied))
+    assert trained_now == ["Pendulum-v0/sac"]
+    assert unfinished(plan, experiment(copied)) == []
+    wall_clock = list(training_runs.WALL_CLOCK)
+    pd.testing.assert_frame_equal(
+        collect(plan, experiment(copied)).drop(columns=wall_clock),
+        collect(plan, experiment(trained / "runs")).drop(columns=wall_clock),
+    )
+
+
+def test_a_seed_that_stopped_for_good_is_not_tried_again(copied, monkeypatch):
+    directory = experiment(copied) / "Pendulum-v0" / "sac"
+    shorten(directory, 1)
+    (directory / "seed-1" / "failure.json").write_text("{}")
+    monkeypatch.delattr(training_runs, "complete")
+    run_all(PROFILE.runs(), experiment(copied))
+    assert unfinished(PROFILE.runs(), experiment(copied)) == [
+        "Pendulum-v0/sac seed 1: 1 of 2 episodes"
+    ]
+
+
+def test_longer_runs_are_cut_to_the_profile(trained):
+    plan = [replace(run, rollouts=1) for run in PROFILE.runs()]
+    assert set(collect(plan, experiment(trained / "runs"))["episode"]) == {1}
+
+
+def test_a_directory_with_another_run_is_refused(trained):
+    other = replace(SAC, critic=replace(SAC.critic, learning_rate=1e-3))
+    plan = [replace(run, config=other) for run in PROFILE.runs() if run.algorithm == "sac"]
+    message = r"holds another run: config.critic.learning_rate is 0.0003 there and 0.001 here"
+    with pytest.raises(ValueError, match=message):
+        collect(plan, experiment(trained / "runs"))
+    with pytest.raises(ValueError, match=message):
+        run_all(plan, experiment(trained / "runs"))
+
+
+def test_nothing_to_collect_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="holds no episode of these runs"):
+        REPORT.collect("mini", tmp_path / "report", tmp_path / "runs")
+    with pytest.raises(ValueError, match="unknown profile 'huge'"):
+        REPORT.collect("huge", tmp_path / "report", tmp_path / "runs")
+
+
+def test_drawing_again_gives_the_same_bytes(trained, tmp_path):
+    shutil.copytree(trained / "report", tmp_path / "report")
+    use_style()
+    figure.draw(tmp_path / "report")
+    first = {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()}
+    assert {"ablations.png", "ablations.pdf"} <= set(first)
+    figure.draw(tmp_path / "report")
+    assert first == {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()}
