@@ -121,8 +121,9 @@ class Agent:
         return self.log_temperature.detach().exp()
 
     def compile(self) -> None:
-        """Fuse the pointwise work of the two expensive parts; same mathematics, other rounding."""
+        """Fuse the pointwise work of the three losses; same mathematics, other rounding."""
         self._target = torch.compile(self._target)  # type: ignore[method-assign]
+        self._critic_loss = torch.compile(self._critic_loss)  # type: ignore[method-assign]
         self._terms = torch.compile(self._terms)  # type: ignore[method-assign]
 
     def draw_noise(self, streams: Streams, world: World, batch: int) -> UpdateNoise:
@@ -172,6 +173,12 @@ class Agent:
             weights[-1] = 1.0
         return Target((weights * each).sum(dim=0), weights.mean(dim=-1))
 
+    def _critic_loss(self, batch: Transition, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Half the mean squared error, summed over critics, and their mean value, [seeds] each."""
+        values = self.critics(batch.state, batch.action)
+        loss = 0.5 * (values - target).square().mean(dim=-1).sum(dim=0)
+        return loss, values.mean(dim=(0, -1))
+
     def actor_terms(self, world: World, state: Tensor, noise: RolloutNoise) -> ActorTerms:
         """The actor's objective at `state`, differentiable in the policy alone."""
         return Agent._terms(self, world, state, noise)
@@ -198,8 +205,7 @@ class Agent:
             What to log, [seeds] each.
         """
         target = self.critic_target(world, batch, noise.target)
-        values = self.critics(batch.state, batch.action)
-        critic_loss = 0.5 * (values - target.value).square().mean(dim=-1).sum(dim=0)
+        critic_loss, value = self._critic_loss(batch, target.value)
         self._step("critic", critic_loss)
 
         terms = self._terms(world, batch.state, noise.actor)
@@ -221,7 +227,7 @@ class Agent:
         return {
             "critic_loss": critic_loss.detach(),
             "actor_loss": actor_loss.detach(),
-            "value": values.detach().mean(dim=(0, -1)),
+            "value": value.detach(),
             "entropy": -log_prob.mean(dim=-1),
             "temperature": self.temperature,
             **weights,

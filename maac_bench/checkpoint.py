@@ -7,6 +7,7 @@ goes on with the same numbers. One seed's share is a slice.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +15,11 @@ import torch
 from torch import Tensor
 
 from maac_bench.agent import Agent
+from maac_bench.config import Config
 from maac_bench.dynamics import Ensemble
 from maac_bench.model_fitting import ModelReport, build_ensemble
 from maac_bench.nets import Normalizer
+from maac_bench.streams import Streams
 from maac_bench.trainer import Trainer
 
 
@@ -124,25 +127,28 @@ def _restore_networks(trainer: Trainer, snapshot: Snapshot) -> None:
                 "exp_avg": average.to(trainer.device).clone(),
                 "exp_avg_sq": square.to(trainer.device).clone(),
             }
-    model = _ensemble(trainer, snapshot, "model")
+    build = partial(restore_ensemble, snapshot, trainer.config, trainer.device)
+    model, outcome = build("model"), build("outcome")
     if model is not None:
         trainer.world = trainer.world._replace(model=model)
         trainer.fit = ModelReport(*(x.to(trainer.device) for x in _group(snapshot, "model.fit")))
-    outcome = _ensemble(trainer, snapshot, "outcome")
     if outcome is not None:
         trainer.set_outcome(outcome)
 
 
-def _ensemble(trainer: Trainer, snapshot: Snapshot, name: str) -> Ensemble | None:
-    parameters = [p.to(trainer.device) for p in _group(snapshot, name)]
+def restore_ensemble(
+    snapshot: Snapshot, config: Config, device: torch.device, name: str
+) -> Ensemble | None:
+    """A snapshot's ensemble: "model" or "outcome"; None where it has none."""
+    parameters = [p.to(device) for p in _group(snapshot, name)]
     if not parameters:
         return None
-    statistics = [x.to(trainer.device) for x in _group(snapshot, f"{name}.normalizers")]
+    statistics = [x.to(device) for x in _group(snapshot, f"{name}.normalizers")]
     ensemble = build_ensemble(
         Normalizer(*statistics[:2]),
         Normalizer(*statistics[2:]),
-        trainer.config.model,
-        trainer.fresh_streams("unused"),
+        config.model,
+        Streams(snapshot.counters["seeds"], "unused", device),
     )
     return ensemble.replace(parameters)
 

@@ -1,9 +1,9 @@
-"""The commands: `maac-bench train | evaluate | figure | estimate | list`."""
+"""The commands: `maac-bench train | evaluate | compare | figure | report | estimate | list`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, cast
@@ -16,12 +16,16 @@ import analytic
 from maac_bench.config import Config
 from maac_bench.estimators import ESTIMATORS, Settings, make_estimator
 from maac_bench.names import lookup
+from maac_bench.planning import PlannerSettings
 from maac_bench.presets import ALGORITHMS, Size, preset
 from maac_bench.run_evaluation import evaluate_run
 from maac_bench.scoring import Score, score
 from maac_bench.tasks import TASKS, make_task, require_lqg
 from maac_bench.training import RunSettings, train
-from reports.files import require_writable, write_csv
+from reports import comparison_output
+from reports.comparison import compare
+from reports.files import PUBLISHED_DIGITS, ROOT, require_writable, write_csv
+from reports.page.build import write_page
 from reports.provenance import record
 from reports.registry import REPORTS, folder
 from reports.style import use_style
@@ -86,16 +90,68 @@ class Evaluate:
     """run directory"""
     episodes: int = 10
     """test episodes per seed"""
+    mpc: bool = False
+    """plan every action with the learned model (cross-entropy method)"""
+    planner: PlannerSettings = field(default_factory=PlannerSettings)
 
     def execute(self) -> None:
-        """Run the episodes, write evaluation.csv into the directory, print the summary."""
-        table = evaluate_run(self.directory, self.episodes)
-        write_csv(table, self.directory / "evaluation.csv")
+        """Run the episodes, write them into the directory, print the summary."""
+        table = evaluate_run(self.directory, self.episodes, self.planner if self.mpc else None)
+        name = "evaluation-mpc.csv" if self.mpc else "evaluation.csv"
+        write_csv(table, self.directory / name)
         for seed, rows in table.groupby("seed"):
-            print(f"seed {seed}: {rows['return'].mean():.1f} ± {rows['return'].std():.1f}")
+            spread = f" ± {rows['return'].std():.1f}" if len(rows) > 1 else ""
+            print(f"seed {seed}: {rows['return'].mean():.1f}{spread}")
         means = table.groupby("seed")["return"].mean()
         spread = f" ± {means.std():.1f} over {len(means)} seeds" if len(means) > 1 else ""
-        print(f"return {means.mean():.1f}{spread}, {self.episodes} episodes each")
+        print(
+            f"return {means.mean():.1f}{spread}, {self.episodes} episodes each, "
+            f"{table['ms_per_decision'].median():.2f} ms per decision"
+        )
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Compare runs, grouped by task and algorithm, after as many episodes as all have."""
+
+    directories: tyro.conf.Positional[tuple[Path, ...]]
+    """run directories, or folders that hold some"""
+    out: Path | None = None
+    """CSV for the table: a row per task and algorithm"""
+    curves: tuple[Path, ...] = ()
+    """published curves to show beside: CSVs with columns step, time, reward, seed"""
+    figure: Path | None = None
+    """PNG for the learning curves; a PDF is written beside it"""
+
+    def execute(self) -> None:
+        """Print the tables; write and draw what was asked for."""
+        if self.figure is not None and self.figure.suffix != ".png":
+            raise ValueError(f"figure must end in .png, got {self.figure}")
+        found = compare(self.directories)
+        published = comparison_output.read_published(self.curves, found) if self.curves else None
+        print(comparison_output.describe(found))
+        if published is not None:
+            print("\n".join(comparison_output.beside_published(found, published)))
+        if self.out is not None:
+            require_writable(self.out.parent)
+            write_csv(found.table, self.out, PUBLISHED_DIGITS)
+        if self.figure is not None:
+            comparison_output.draw(found, published, self.figure)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All reports on one page that needs no network, from the committed data."""
+
+    reports: Path = ROOT / "reports"
+    """folder of the reports"""
+    out: Path | None = None
+    """HTML file; default: index.html in that folder"""
+
+    def execute(self) -> None:
+        """Write the page."""
+        out = self.out or self.reports / "index.html"
+        print(f"{out}: {write_page(self.reports, out) / 1e6:.1f} MB")
 
 
 @dataclass(frozen=True)
@@ -218,7 +274,7 @@ class List:
             print("\n  ".join([f"{kind}:", *names]))
 
 
-Command: TypeAlias = Train | Evaluate | Figure | Estimate | List
+Command: TypeAlias = Train | Evaluate | Compare | Figure | Report | Estimate | List
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -240,7 +296,9 @@ def parse(arguments: Sequence[str]) -> Command:
     commands = (
         Annotated[Train, tyro.conf.subcommand("train", default=defaults)]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+        | Annotated[Compare, tyro.conf.subcommand("compare")]
         | Annotated[Figure, tyro.conf.subcommand("figure")]
+        | Annotated[Report, tyro.conf.subcommand("report")]
         | Annotated[Estimate, tyro.conf.subcommand("estimate")]
         | Annotated[List, tyro.conf.subcommand("list")]
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from maac_bench.episodes import Episodes
 from maac_bench.streams import Streams
-from maac_bench.types import Policy
+from maac_bench.types import Gradient, Policy
 
 
 class Record(NamedTuple):
@@ -34,17 +35,49 @@ class Record(NamedTuple):
         return (self.rewards * self.alive).sum(dim=0)
 
 
-def run_episode(policy: Policy, episodes: Episodes, noise: Streams | None = None) -> Record:
-    """One new episode of every seed.
+class Decider(Protocol):
+    """What chooses actions without noise: a policy or a planner."""
+
+    @property
+    def parameters(self) -> Gradient:
+        """Tensors on the device to work on."""
+
+    def mean_action(self, state: Tensor) -> Tensor:
+        """Actions [seeds, 1, m] for states [seeds, 1, n]."""
+
+
+def run_episode(policy: Decider, episodes: Episodes) -> Record:
+    """One new episode of every seed with the mean action; log-densities are 0.
 
     Args:
         policy: stack (seeds,), actions in the environments' units.
         episodes: their environments.
-        noise: where the actions' noise comes from; None for the mean action.
     """
+
+    def act(state: Tensor) -> tuple[Tensor, Tensor]:
+        action = policy.mean_action(state)
+        return action, torch.zeros_like(action[..., 0])
+
+    return _run(act, episodes, policy.parameters[0].device)
+
+
+def run_sampled_episode(policy: Policy, episodes: Episodes, noise: Streams) -> Record:
+    """One new episode of every seed with sampled actions, their noise from `noise`."""
+
+    def act(state: Tensor) -> tuple[Tensor, Tensor]:
+        mean = policy.mean_action(state)
+        action, _, log_prob = policy.sample(state, noise.normal(*mean.shape[1:]))
+        return action, log_prob
+
+    return _run(act, episodes, policy.parameters[0].device)
+
+
+def _run(
+    act: Callable[[Tensor], tuple[Tensor, Tensor]], episodes: Episodes, device: torch.device
+) -> Record:
     episodes.rewind()
     state = episodes.begin()
-    seeds, device = len(state), policy.parameters[0].device
+    seeds = len(state)
     alive = np.ones(seeds, np.bool_)
     terminated = np.zeros(seeds, np.bool_)
     states = [torch.from_numpy(state)]
@@ -52,10 +85,7 @@ def run_episode(policy: Policy, episodes: Episodes, noise: Streams | None = None
     while alive.any():
         observation = torch.from_numpy(state).to(device).unsqueeze(1)
         with torch.no_grad():
-            action = policy.mean_action(observation)
-            log_prob = torch.zeros(seeds, 1, device=device)
-            if noise is not None:
-                action, _, log_prob = policy.sample(observation, noise.normal(1, action.shape[-1]))
+            action, log_prob = act(observation)
         step = episodes.step(action[:, 0].cpu().numpy(), alive)
         actions.append(action[:, 0])
         log_probs.append(log_prob[:, 0])

@@ -144,7 +144,8 @@ def preset(algorithm: str, task: str, size: Size = "paper") -> Config:
         algorithm: see `ALGORITHMS`.
         task: its identifier; a few settings depend on it.
         size: nets, batches and updates per step as in the paper's code; small ones that a CPU core
-            trains in an hour or two; or tiny ones for tasks with a few dimensions.
+            trains in an hour or two; or tiny ones, with rates to match, for tasks with a few
+            dimensions and short episodes.
 
     Raises:
         ValueError: an unknown name; the message lists the known ones.
@@ -154,7 +155,20 @@ def preset(algorithm: str, task: str, size: Size = "paper") -> Config:
         config = _for_task(config, task)
     if size == "paper":
         return config
-    return _resized(config, lookup("size", size, {"paper": None, **_SIZES}))
+    config = _resized(config, lookup("size", size, {"paper": None, **_SIZES}))
+    return _for_short_tasks(config) if size == "tiny" else config
+
+
+def _for_short_tasks(config: Config) -> Config:
+    """Faster rates and more frequent fits, for episodes of 200 steps and a few thousand updates."""
+    rate = 1e-3
+    return replace(
+        config,
+        actor=replace(config.actor, learning_rate=rate, temperature_learning_rate=3 * rate),
+        critic=replace(config.critic, learning_rate=rate, target_rate=0.02),
+        data=replace(config.data, random_rollouts=2, refit_every=200, branch_every=100),
+        discount=0.97,
+    )
 
 
 def _resized(config: Config, sizes: _Sizes | None) -> Config:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
 import torch
 from torch import Tensor
 
@@ -17,25 +20,28 @@ from maac_bench.types import (
     Transition,
 )
 
+Act: TypeAlias = Callable[[int, Tensor], Action]
+"""The action at time t in state [*stack, ..., n]."""
 
-def rollout(problem: Problem, policy: Policy, start: Tensor, noise: RolloutNoise) -> Trajectory:
-    """Follow the policy through the dynamics for as many transitions as `noise` has.
 
-    Differentiable in the policy's parameters, the start state and whatever the dynamics carry.
-    The discount is cumulative: once a rollout terminates, every later reward counts 0.
+def unroll(problem: Problem, act: Act, start: Tensor, noise: Sequence[ModelNoise]) -> Trajectory:
+    """Step the dynamics once for every noise.
+
+    Differentiable in whatever `act`, the start state and the dynamics carry. The discount is
+    cumulative: once a rollout terminates, every later reward counts 0.
 
     Args:
         problem: dynamics, reward, termination and discount.
-        policy: the acting policy.
+        act: chooses the actions.
         start: s_0, [*stack, ..., n].
         noise: pre-drawn noise of H transitions.
     """
     states, discounts = [start], [torch.ones_like(start[..., 0])]
     actions: list[Action] = []
     rewards: list[Tensor] = []
-    for action_noise, model_noise in zip(noise.action, noise.model, strict=True):
+    for t, model_noise in enumerate(noise):
         state = states[-1]
-        action = policy.sample(state, action_noise)
+        action = act(t, state)
         next_state = problem.dynamics.step(state, action.value, model_noise)
         ended = problem.terminated(state, action.value, next_state)
         actions.append(action)
@@ -43,6 +49,24 @@ def rollout(problem: Problem, policy: Policy, start: Tensor, noise: RolloutNoise
         states.append(next_state)
         discounts.append(discounts[-1] * problem.discount * (1.0 - ended))
     return Trajectory(tuple(states), tuple(actions), tuple(rewards), tuple(discounts))
+
+
+def rollout(problem: Problem, policy: Policy, start: Tensor, noise: RolloutNoise) -> Trajectory:
+    """Follow the policy through the dynamics for as many transitions as `noise` has.
+
+    Differentiable in the policy's parameters; otherwise see `unroll`.
+
+    Args:
+        problem: dynamics, reward, termination and discount.
+        policy: the acting policy.
+        start: s_0, [*stack, ..., n].
+        noise: pre-drawn noise of H transitions.
+    """
+
+    def act(t: int, state: Tensor) -> Action:
+        return policy.sample(state, noise.action[t])
+
+    return unroll(problem, act, start, noise.model)
 
 
 def transitions(problem: Problem, trajectory: Trajectory) -> Transition:

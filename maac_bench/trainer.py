@@ -24,7 +24,7 @@ from maac_bench.diagnostics import (
 )
 from maac_bench.dynamics import Ensemble
 from maac_bench.episodes import Array, Episodes
-from maac_bench.evaluation import run_episode
+from maac_bench.evaluation import run_episode, run_sampled_episode
 from maac_bench.model_fitting import (
     ModelReport,
     Pairs,
@@ -269,7 +269,7 @@ class Trainer:
     def _diagnose(self) -> dict[str, Tensor]:
         """Model, critic and gradient quality of the current networks."""
         stream, columns = self.streams["evaluation"], {}
-        record = run_episode(self.agent.policy, self.evaluations, stream)
+        record = run_sampled_episode(self.agent.policy, self.evaluations, stream)
         bias, truth = critic_bias(self.agent, self.world, record)
         columns["sampled_return"], columns["critic_bias"] = record.returns, bias
         columns["soft_return"] = truth

@@ -24,7 +24,7 @@ LAYERS = [
     {"config", "outcome", "scoring"},
     {"presets", "agent"},
     {"evaluation"},
-    {"diagnostics"},
+    {"diagnostics", "planning"},
     {"trainer"},
     {"checkpoint"},
     {"run"},
