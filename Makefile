@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 TORCH  := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup figure2 figure3 ablations estimators figures test test-all check lint format types bench clean
+.PHONY: help setup figure2 figure3 ablations estimators figures report test test-all check lint format types bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ figures: setup ## redraw every figure from the committed data, in seconds
 	  $(BIN)/maac-bench figure $$(basename $$(dirname $$folder)) --profile $$(basename $$folder) \
 	    --redraw || exit 1; \
 	done
+
+report: setup ## all reports on one page -> reports/index.html
+	@$(BIN)/python -m reports.page
 
 test: setup ## the quick tests
 	@$(BIN)/pytest -q -n 2

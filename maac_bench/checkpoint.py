@@ -74,15 +74,15 @@ def capture(trainer: Trainer) -> Snapshot:
         for i, tensor in enumerate(members)
     }
     counters = {
-        "seeds": trainer.seeds,
+        "seeds": list(trainer.seeds),
         "env_steps": trainer.env_steps,
         "rollouts": trainer.rollouts,
         "updates": trainer.updates,
         "imagined_added": trainer.imagined.added,
         "adam_steps": steps,
-        "episodes": trainer.episodes.count,
-        "ages": trainer.episodes.age,
-        "evaluation_episodes": trainer.evaluations.count,
+        "episodes": list(trainer.episodes.count),
+        "ages": list(trainer.episodes.age),
+        "evaluation_episodes": list(trainer.evaluations.count),
     }
     return Snapshot(tensors, counters)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -31,6 +34,7 @@ from reports.registry import REPORTS, folder
 from reports.style import use_style
 from reports.units import RUNS
 
+_QUESTION = "How good is the gradient when you differentiate through a learned model?"
 DEFAULT_TASK, DEFAULT_ALGORITHM = "maac_bench/HalfCheetah-v0", "maac"
 
 
@@ -302,10 +306,26 @@ def parse(arguments: Sequence[str]) -> Command:
         | Annotated[Estimate, tyro.conf.subcommand("estimate")]
         | Annotated[List, tyro.conf.subcommand("list")]
     )
-    command: Command = tyro.cli(
-        commands,
-        args=list(arguments),
-        prog="maac-bench",
-        description="How good is the gradient when you differentiate through a learned model?",
-    )
+    complaint = io.StringIO()
+    try:
+        with redirect_stderr(complaint):
+            command: Command = tyro.cli(
+                commands,
+                args=list(arguments),
+                prog="maac-bench",
+                description=_QUESTION,
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise ValueError(_sentence(complaint.getvalue())) from end
     return command
+
+
+def _sentence(box: str) -> str:
+    """What a framed complaint says, in one line."""
+    lines = [line.strip(" |│") for line in box.splitlines()]
+    words = [line for line in lines if line and not set(line) <= set("-+─╭╮╰╯ ")]
+    text = " ".join(words[1:])  # after the frame's title
+    text = text.partition(" Argument helptext:")[0].partition(" For full helptext")[0]
+    return re.sub(r"Error parsing __tyro-dummy-inner__\.config\.(\w+): ", r"\1.", text)

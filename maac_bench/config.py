@@ -27,8 +27,9 @@ def _require_net(config: object) -> None:
         raise ValueError(f"unknown activation {activation!r}; choose from {', '.join(ACTIVATIONS)}")
     if not hidden or min(hidden) < 1:
         raise ValueError(f"hidden must be positive layer widths, got {hidden}")
-    if not getattr(config, "learning_rate", 0.0) > 0:
-        raise ValueError("learning_rate must be positive")
+    rate = getattr(config, "learning_rate", 0.0)
+    if not rate > 0:
+        raise ValueError(f"learning_rate must be positive, got {rate}")
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ class Config:
     def __post_init__(self) -> None:
         """Refuse values that do not fit each other."""
         _require(self, 0, "evaluations")
+        _require_net(self.model)
         if self.discount is not None and not 0 <= self.discount < 1:
             raise ValueError(f"discount must lie in [0, 1), got {self.discount}")
         if self.critic.target_members > self.model.members:

@@ -28,26 +28,31 @@ def prediction_errors(
         record: a real episode; its actions are played in the model.
         steps: which k.
     """
-    longest = max(steps)
     states, actions = record.states.transpose(0, 1), record.actions.transpose(0, 1)
-    alive = record.alive.transpose(0, 1)
-    count = actions.shape[1] - longest
-    if count < 1:
-        return {}
-    unit = states.std(dim=1, keepdim=True).clamp(min=1e-6).unsqueeze(1)
-    every = EveryMember(model._replace(noisy=False))
-    imagined, errors = states[:, :count].unsqueeze(1), {}
+    alive, total = record.alive.transpose(0, 1), len(record.actions)
+    unit = _deviation(states, torch.cat([alive[:, :1], alive], dim=1)).unsqueeze(1)
+    every, noise = EveryMember(model._replace(noisy=False)), ModelNoise(torch.zeros(()))
+    imagined, errors = states[:, :-1].unsqueeze(1), {}
     with torch.no_grad():
-        for k in range(1, longest + 1):
-            action = actions[:, k - 1 : k - 1 + count].unsqueeze(1)
-            imagined = every.step(imagined, action, ModelNoise(torch.zeros(())))
+        for k in range(1, min(max(steps), total) + 1):
+            # Start times 0 ... total - k: the last one of the step before has no k-th action.
+            start = imagined[:, :, : total - k + 1]
+            imagined = every.step(start, actions[:, k - 1 :].unsqueeze(1), noise)
             if k in steps:
-                truth = states[:, k : k + count].unsqueeze(1)
-                squared = ((imagined - truth) / unit).square().mean(dim=(1, -1))
-                weight = alive[:, k - 1 : k - 1 + count]
+                relative = (imagined - states[:, k:].unsqueeze(1)) / unit
+                squared = relative.square().mean(dim=(1, -1))
+                weight = alive[:, k - 1 :]
                 mean = (squared * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1.0)
                 errors[k] = mean.sqrt()
     return errors
+
+
+def _deviation(states: Tensor, seen: Tensor) -> Tensor:
+    """Standard deviation over the states that were visited, [seeds, 1, n]."""
+    weight, count = seen.unsqueeze(-1), seen.sum(dim=1).reshape(-1, 1, 1)
+    mean = (weight * states).sum(dim=1, keepdim=True) / count
+    variance = (weight * (states - mean).square()).sum(dim=1, keepdim=True) / (count - 1.0)
+    return variance.sqrt().clamp(min=1e-6)
 
 
 def critic_bias(agent: Agent, world: World, record: Record) -> tuple[Tensor, Tensor]:

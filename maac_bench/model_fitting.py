@@ -133,7 +133,9 @@ def refit_model(
         inputs=fit_normalizer(pairs.inputs), targets=fit_normalizer(pairs.targets)
     )
     table = _table(ensemble, pairs)
-    held, train = held_out_rows(table.shape[1], config.validation, split)
+    held, train = (
+        rows.to(table.device) for rows in held_out_rows(table.shape[1], config.validation, split)
+    )
     fitted, best = _maximise_likelihood(
         ensemble, take_rows(table, train), take_rows(table, held), config, streams, warm=True
     )

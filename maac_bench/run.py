@@ -48,12 +48,17 @@ class RunDirectory:
         if path.exists() and not path.is_dir():
             raise ValueError(f"{path} is not a directory")
         held = {child.name for child in path.iterdir()} if path.is_dir() else set()
+        held -= {f"{name}.partial" for name in ("config.json", "provenance.json")}
         if held - {"lock", "provenance.json"} and "config.json" not in held:
             raise ValueError(f"{path} is not empty and holds no run: choose another directory")
         path.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(path)
         if (path / "config.json").exists():
-            _require_same(read_identity(path), self.identity, path)
+            try:
+                _require_same(read_identity(path), self.identity, path)
+            except ValueError:
+                self._lock.close()
+                raise
         else:
             write_text(path / "provenance.json", json.dumps(provenance, indent=2) + "\n")
             # Last: it is what makes the directory a run.
@@ -147,7 +152,7 @@ def load_checkpoint(path: Path) -> Snapshot | None:
             raise ValueError(f"checkpoint {table} is damaged: {remedy}")
         with safe_open(table, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, KeyError, SafetensorError, json.JSONDecodeError) as error:
+    except (OSError, KeyError, SafetensorError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"checkpoint {newest} cannot be read ({error}): {remedy}") from error
     return Snapshot(tensors, record["counters"])
 

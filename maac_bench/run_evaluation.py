@@ -45,11 +45,12 @@ def evaluate_run(path: Path, episodes: int, planner: PlannerSettings | None = No
     task, seeds = make_training_task(identity["task"]), snapshot.counters["seeds"]
     agent, world = restore_parts(snapshot, from_dict(identity["config"]), task)
     environments, rows = Episodes(task.make, seeds, "test"), []
-    noise = Streams(seeds, "planning")
     for episode in range(episodes):
         # A new planner: the last episode's plan is of no use to this one.
         decider: Decider = (
-            agent.policy if planner is None else Planner(agent, world, planner, noise)
+            agent.policy
+            if planner is None
+            else Planner(agent, world, planner, Streams(seeds, f"planning-{episode}"))
         )
         begin = time.perf_counter()
         record = run_episode(decider, environments)

@@ -42,7 +42,7 @@ from maac_bench.types import Problem, Transition
 Row: TypeAlias = dict[str, float]
 """One line of metrics.csv."""
 
-_STREAMS = ("exploration", "replay", "update", "branch", "model", "evaluation")
+_STREAMS = ("exploration", "replay", "update", "branch", "evaluation")
 
 
 class Failure(NamedTuple):
@@ -186,11 +186,16 @@ class Trainer:
     def _refit(
         self, name: str, ensemble: Ensemble | None, pairs: Pairs
     ) -> tuple[Ensemble, ModelReport]:
-        config, stream = self.config.model, self.streams["model"]
+        config = self.config.model
         if ensemble is None:
             ensemble = new_ensemble(pairs, config, self.fresh_streams(f"{name}-init"))
-        split = self.fresh_streams("validation-split")
-        return refit_model(ensemble, pairs, config, lambda purpose: stream, split)
+        # On the CPU everywhere: its integers extend shorter draws, an accelerator's need not.
+        split = Streams(self.seeds, "validation-split")
+        # Fresh for every fit: how long the others' members trained must not shift these draws.
+        now = f"{name}-{self.env_steps}"
+        return refit_model(
+            ensemble, pairs, config, lambda purpose: self.fresh_streams(f"{purpose}-{now}"), split
+        )
 
     def set_outcome(self, fitted: Ensemble) -> None:
         """Imagine with this fit of reward and termination."""
@@ -269,7 +274,9 @@ class Trainer:
     def _diagnose(self) -> dict[str, Tensor]:
         """Model, critic and gradient quality of the current networks."""
         stream, columns = self.streams["evaluation"], {}
-        record = run_sampled_episode(self.agent.policy, self.evaluations, stream)
+        record = run_sampled_episode(
+            self.agent.policy, self.evaluations, self.fresh_streams(f"episode-{self.rollouts}")
+        )
         bias, truth = critic_bias(self.agent, self.world, record)
         columns["sampled_return"], columns["critic_bias"] = record.returns, bias
         columns["soft_return"] = truth

@@ -41,7 +41,12 @@ class RunSettings:
             raise ValueError(f"seeds must be distinct and at least 0, got {self.seeds}")
         if self.rollouts < 1:
             raise ValueError(f"rollouts must be at least 1, got {self.rollouts}")
-        device = torch.device(_known_device(self.device))
+        try:
+            device = torch.device(_known_device(self.device))
+        except RuntimeError as error:
+            raise ValueError(
+                f"unknown device {self.device!r}; choose from cpu, cuda, cuda:N"
+            ) from error
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ValueError("device cuda is not available here; use --device cpu")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +48,38 @@ def curve_figure(folder: Path, colors: Mapping[str, str]) -> Figure:
         _draw_areas(lower, areas, colors)
         upper.set_title(task, fontsize=9)
     grid[0, 0].set_ylabel("evaluation return (mean action)")
+    _legend_above(figure, grid[0])
+    figure.supxlabel(provenance.caption(origin, _note(data, origin)), fontsize=7)
+    return figure
+
+
+def comparison_figure(data: pd.DataFrame, colors: Mapping[str, str], note: str) -> Figure:
+    """One column per task: evaluation returns against environment steps, whatever the source.
+
+    Args:
+        data: columns task, algo, seed, env_steps, return.
+        colors: of each algorithm; others are drawn in black.
+        note: the line under the figure.
+    """
+    tasks = list(data["task"].unique())
+    size = (max(8.0, 3.9 * len(tasks)), 4.4)
+    figure, grid = plt.subplots(1, len(tasks), figsize=size, squeeze=False, layout="constrained")
+    for axes, task in zip(grid[0], tasks, strict=True):
+        _draw_curves(axes, data[data["task"] == task], colors)
+        axes.set_title(task, fontsize=9)
+    grid[0, 0].set_ylabel("evaluation return (mean action)")
+    _legend_above(figure, grid[0])
+    figure.supxlabel(note, fontsize=7)
+    return figure
+
+
+def _legend_above(figure: Figure, row: Iterable[Axes]) -> None:
     handles = {
         label: handle
-        for axes in grid[0]
+        for axes in row
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
-    figure.supxlabel(provenance.caption(origin, _note(data, origin)), fontsize=7)
-    return figure
 
 
 def _draw_curves(axes: Axes, data: pd.DataFrame, colors: Mapping[str, str]) -> None:

@@ -139,15 +139,83 @@ def probability_of_improvement(
     Raises:
         ValueError: one side is empty or not finite.
     """
-    left, right = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if not (left.size and right.size and np.isfinite(left).all() and np.isfinite(right).all()):
-        raise ValueError(f"both sides need finite scores, got {left.tolist()}, {right.tolist()}")
-    wins = 0.5 * (1.0 + np.sign(left[:, None] - right))  # [x, y]
+    return mean_probability_of_improvement([(x, y)], level)
+
+
+def mean_probability_of_improvement(
+    pairs: Sequence[tuple[Sequence[float] | Array, Sequence[float] | Array]], level: float = 0.95
+) -> Estimate:
+    """The same on several tasks: the mean of the tasks' probabilities (Agarwal et al., Sec. 4.3).
+
+    Scores are compared within a task only, so tasks may have any scale. The bootstrap draws
+    within each task and each side.
+
+    Args:
+        pairs: per task, the scores of both algorithms.
+        level: coverage of the interval.
+
+    Raises:
+        ValueError: there is no task, or one side of a task is empty or not finite.
+    """
+    if not pairs:
+        raise ValueError("a probability of improvement needs a task that both sides have")
     rng = np.random.default_rng(0)
-    rows = rng.integers(len(left), size=(_RESAMPLES, len(left), 1))
-    columns = rng.integers(len(right), size=(_RESAMPLES, 1, len(right)))
-    low, high = _interval(wins[rows, columns].mean(axis=(1, 2)), level)
-    return Estimate(float(wins.mean()), float(low), float(high))
+    values, resampled = 0.0, np.zeros(_RESAMPLES)
+    for x, y in pairs:
+        left, right = np.asarray(x, np.float64), np.asarray(y, np.float64)
+        if not (left.size and right.size and np.isfinite(left).all() and np.isfinite(right).all()):
+            sides = f"{left.tolist()}, {right.tolist()}"
+            raise ValueError(f"both sides need finite scores, got {sides}")
+        wins = 0.5 * (1.0 + np.sign(left[:, None] - right))  # [x, y]
+        rows = rng.integers(len(left), size=(_RESAMPLES, len(left), 1))
+        columns = rng.integers(len(right), size=(_RESAMPLES, 1, len(right)))
+        values += float(wins.mean()) / len(pairs)
+        resampled += wins[rows, columns].mean(axis=(1, 2)) / len(pairs)
+    low, high = _interval(resampled, level)
+    return Estimate(values, float(low), float(high))
+
+
+def performance_profile(
+    scores: pd.DataFrame,
+    value: str,
+    thresholds: Sequence[float] | Array,
+    stratum: str | None = None,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Share of the runs whose score is above each threshold, with a pointwise bootstrap interval.
+
+    Agarwal et al. 2021, Sec. 4.2: F(tau) = mean over tasks of the share of the task's runs with a
+    score greater than tau. Tasks count alike, however many runs they have. The percentile
+    bootstrap draws runs within each task.
+
+    Args:
+        scores: one row per run, with a scale that the tasks share.
+        value: the column with the score.
+        thresholds: tau.
+        stratum: the column that names the task; None for one task.
+        level: coverage of the interval.
+
+    Returns:
+        Columns threshold, share, low, high, n (runs), in the order of `thresholds`.
+
+    Raises:
+        ValueError: there is no run, or a score is missing or not finite.
+    """
+    values = scores[value].to_numpy(dtype=np.float64)
+    if not (len(values) and np.isfinite(values).all()):
+        raise ValueError(f"column {value!r} needs finite scores, got {values.tolist()}")
+    labels = np.zeros(len(scores)) if stratum is None else scores[stratum].to_numpy()
+    taus, rng, names = np.asarray(thresholds, np.float64), np.random.default_rng(0), set(labels)
+    share, resampled = np.zeros(len(taus)), np.zeros((_RESAMPLES, len(taus)))
+    for label in sorted(names):
+        above = (values[labels == label, None] > taus).astype(np.float64)  # [run, tau]
+        drawn = rng.integers(len(above), size=(_RESAMPLES, len(above)))
+        share += above.mean(axis=0) / len(names)
+        resampled += above[drawn].mean(axis=1) / len(names)
+    low, high = _interval(resampled, level)
+    return pd.DataFrame(
+        {"threshold": taus, "share": share, "low": low, "high": high, "n": len(values)}
+    )
 
 
 def _interquartile_mean(values: Array) -> Array:

@@ -59,6 +59,8 @@ def candidate_variances(candidates: Tensor) -> Tensor:
     """
     critics, members = candidates.shape[1], candidates.shape[3]
     first = candidates[:1, :, :, 0].var(dim=1, correction=min(1, critics - 1))
+    if len(candidates) == 1:
+        return first
     others = candidates[1:].var(dim=(1, 3), correction=min(1, critics * members - 1))
     return torch.cat([first, others])
 

@@ -21,7 +21,7 @@ class ActionScale(NamedTuple):
 
     def __call__(self, action: Tensor) -> Tensor:
         """Action in the environment's units."""
-        return self.center + self.half_width * action
+        return self.center.to(action.device) + self.half_width.to(action.device) * action
 
 
 def action_scale(space: gym.Space[Any], name: str) -> ActionScale:

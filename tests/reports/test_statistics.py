@@ -3,7 +3,13 @@ import pandas as pd
 import pytest
 from scipy.stats import trim_mean
 
-from reports.statistics import iqm_band, mean_band, probability_of_improvement
+from reports.statistics import (
+    iqm_band,
+    mean_band,
+    mean_probability_of_improvement,
+    performance_profile,
+    probability_of_improvement,
+)
 
 
 def table(values: np.ndarray) -> pd.DataFrame:
@@ -142,3 +148,42 @@ def test_probability_of_improvement_needs_both_sides():
     for bad in ([], [np.nan]):
         with pytest.raises(ValueError, match="both sides need finite scores"):
             probability_of_improvement(bad, [1.0])
+
+
+def test_improvement_over_tasks_is_the_mean_of_the_tasks():
+    """Whatever the scales: the second task's scores are a thousand times the first one's."""
+    tasks = [([1.0, 2.0, 3.0], [0.0, 2.0]), ([0.0, 1000.0], [2000.0])]
+    estimate = mean_probability_of_improvement(tasks)
+    assert estimate.value == pytest.approx((4.5 / 6 + 0) / 2)
+    assert estimate.low <= estimate.value <= estimate.high <= 0.5
+    assert mean_probability_of_improvement(tasks[:1]) == probability_of_improvement(*tasks[0])
+    with pytest.raises(ValueError, match="needs a task that both sides have"):
+        mean_probability_of_improvement([])
+
+
+def test_performance_profile_by_hand():
+    """Two tasks with two and four runs: a run of the first one counts twice as much."""
+    scores = pd.DataFrame({"task": [*"aabbbb"], "score": [0.2, 0.8, 0.1, 0.5, 0.5, 0.9]})
+    profile = performance_profile(scores, "score", [0.0, 0.5, 0.85, 1.0], stratum="task")
+    assert list(profile["share"]) == [1.0, (1 / 2 + 1 / 4) / 2, (0 + 1 / 4) / 2, 0.0]
+    assert (profile["low"] <= profile["share"]).all()
+    assert (profile["share"] <= profile["high"]).all()
+    assert profile.loc[0, ["low", "high"]].tolist() == [1.0, 1.0]
+    assert profile["n"].tolist() == [6] * 4
+    pooled = performance_profile(scores, "score", [0.5])
+    assert pooled["share"][0] == 2 / 6
+
+
+def test_performance_profile_covers_at_the_stated_rate():
+    rng, covered = np.random.default_rng(7), 0
+    for _ in range(100):
+        scores = pd.DataFrame({"score": rng.uniform(size=30)})
+        profile = performance_profile(scores, "score", [0.4])
+        covered += bool(profile["low"][0] <= 0.6 <= profile["high"][0])
+    assert 0.85 < covered / 100 < 1.0
+
+
+def test_performance_profile_refuses_missing_scores():
+    for bad in ([], [np.nan], [np.inf]):
+        with pytest.raises(ValueError, match="'score' needs finite scores"):
+            performance_profile(pd.DataFrame({"score": bad}, dtype=float), "score", [0.5])

@@ -1,0 +1,213 @@
+"""Any run directories beside each other: who is better after as many episodes as all have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from maac_bench.run import read_identity, read_metrics
+from reports.curve_tables import score_table, summary_table
+from reports.statistics import (
+    Estimate,
+    mean_probability_of_improvement,
+    performance_profile,
+)
+
+THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 0.9)
+"""Of the performance profile, as shares of the range of a task's final returns."""
+_GROUP = ["task", "algo"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What run directories hold, cut to a common length.
+
+    data: every evaluation: task, algo, seed, episode, env_steps, return.
+    table: a row per task and algorithm: seeds, shortest, longest (episodes), compared_at (the
+    largest episode that all seeds on the task have), and final and area with their intervals.
+    improvement: a row per pair of algorithms with a common task.
+    profile: a row per algorithm and threshold, over the tasks that all algorithms have; empty
+    without one.
+    remarks: what a reader must know: unequal lengths, missing seeds.
+    """
+
+    data: pd.DataFrame
+    table: pd.DataFrame
+    improvement: pd.DataFrame
+    profile: pd.DataFrame
+    remarks: tuple[str, ...]
+
+
+def compare(directories: Sequence[Path]) -> Comparison:
+    """Aggregate runs by task and algorithm.
+
+    Args:
+        directories: runs, or folders that hold runs at any depth.
+
+    Raises:
+        ValueError: a directory holds no run, a seed is there twice, two runs of one algorithm on
+            one task differ in their configuration, or there is no evaluation.
+    """
+    data, missing = _collect(directories)
+    lengths = data.groupby([*_GROUP, "seed"], sort=False)["episode"].max()
+    common = {str(task): int(of.min()) for task, of in lengths.groupby("task", sort=False)}
+    cut = data[data["episode"] <= data["task"].map(common)]
+    scores = score_table(cut, common)
+    summary = summary_table(cut, scores, ("final", "area"))
+    measured = summary.set_index([*_GROUP, "measure"]).to_dict("index")
+    rows = []
+    for (task, algo), of in lengths.groupby(_GROUP, sort=False):
+        row: dict[str, Any] = {"task": task, "algo": algo, "seeds": len(of)}
+        row |= {"shortest": of.min(), "longest": of.max(), "compared_at": common[str(task)]}
+        for measure in ("final", "area"):
+            score = measured[task, algo, measure]
+            names = {"iqm": measure, "low": f"{measure}_low", "high": f"{measure}_high"}
+            row |= {name: score[key] for key, name in names.items()}
+        rows.append(row)
+    finals = scores[scores["measure"] == "final"]
+    remarks = [*missing, *_unequal(lengths, common), *_incomplete(lengths, scores)]
+    return Comparison(
+        data, pd.DataFrame(rows), _improvements(finals), _profile(finals), tuple(remarks)
+    )
+
+
+def _collect(directories: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
+    """All evaluations, and a line for each seed without any."""
+    found: dict[tuple[str, str, int], Path] = {}
+    first: dict[tuple[str, str], tuple[Path, dict[str, Any]]] = {}
+    rows: list[dict[str, Any]] = []
+    missing = []
+    for path in _runs(directories):
+        identity = read_identity(path)
+        try:
+            task, algo = str(identity["task"]), str(identity["algorithm"])
+            seeds = [int(seed) for seed in identity["seeds"]]
+        except (KeyError, TypeError, ValueError) as error:
+            name = "config.json"
+            raise ValueError(f"{path / name} names no task, algorithm and seeds") from error
+        settings = identity.get("config", {})
+        _require_alike(*first.setdefault((task, algo), (path, settings)), path, settings)
+        for seed in seeds:
+            if (task, algo, seed) in found:
+                other = found[task, algo, seed]
+                raise ValueError(f"seed {seed} of {algo} on {task} is in both {other} and {path}")
+            found[task, algo, seed] = path
+            evaluations = _evaluations(path, seed)
+            rows += [{"task": task, "algo": algo, "seed": seed, **row} for row in evaluations]
+            if not evaluations:
+                missing.append(f"left out: {algo} on {task} seed {seed} has no evaluation yet")
+    if not rows:
+        raise ValueError(f"{', '.join(map(str, directories))}: there is no evaluation to compare")
+    return pd.DataFrame(rows), missing
+
+
+def _runs(directories: Sequence[Path]) -> list[Path]:
+    if not directories:
+        raise ValueError("nothing to compare: name at least one run directory")
+    runs: dict[Path, Path] = {}
+    for directory in directories:
+        inside = sorted(path.parent for path in directory.glob("**/config.json"))
+        if not inside:
+            raise ValueError(f"{directory} holds no run: config.json is missing")
+        runs |= {path.resolve(): path for path in inside}
+    return list(runs.values())
+
+
+def _evaluations(path: Path, seed: int) -> list[dict[str, Any]]:
+    try:
+        return [
+            {
+                "episode": int(row["rollout"]),
+                "env_steps": int(row["env_steps"]),
+                "return": float(row["return"]),
+            }
+            for row in read_metrics(path, seed)
+            if "return" in row
+        ]
+    except (KeyError, ValueError) as error:
+        file = path / f"seed-{seed}" / "metrics.csv"
+        raise ValueError(f"{file} is damaged ({error})") from error
+
+
+def _require_alike(
+    other: Path, before: Mapping[str, Any], path: Path, after: Mapping[str, Any]
+) -> None:
+    """Refuse to average over different configurations under one name."""
+    here, there = dict(_leaves(after)), dict(_leaves(before))
+    for name in here.keys() & there.keys():
+        # A field that only one version of the code has cannot be compared.
+        if here[name] != there[name]:
+            raise ValueError(
+                f"{other} and {path} are different runs of one algorithm: {name} is "
+                f"{there[name]!r} and {here[name]!r}; compare each with others separately"
+            )
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for name, value in sorted(values.items()):
+        if isinstance(value, Mapping):
+            pairs += _leaves(value, f"{prefix}{name}.")
+        else:
+            pairs.append((prefix + name, value))
+    return pairs
+
+
+def _unequal(lengths: pd.Series[int], common: Mapping[str, int]) -> list[str]:
+    """A line per task on which some seed has more episodes than are compared."""
+    lines = []
+    for task, of in lengths.groupby("task", sort=False):
+        least = common[str(task)]
+        if of.max() > least:
+            _, algo, seed = of.index[int(np.argmin(of.to_numpy()))]
+            lines.append(
+                f"unequal lengths on {task}: {least} to {of.max()} episodes; compared at episode "
+                f"{least}, the last of {algo} seed {seed}"
+            )
+    return lines
+
+
+def _incomplete(lengths: pd.Series[int], scores: pd.DataFrame) -> list[str]:
+    """A line per seed that has no score because evaluations are missing in between."""
+    scored = set(zip(scores["task"], scores["algo"], scores["seed"], strict=True))
+    return [
+        f"left out: {algo} on {task} seed {seed} lacks evaluations in between"
+        for task, algo, seed in lengths.index
+        if (task, algo, seed) not in scored
+    ]
+
+
+def _improvements(finals: pd.DataFrame) -> pd.DataFrame:
+    """Each pair of algorithms on the tasks that both have."""
+    by = {key: list(of["score"]) for key, of in finals.groupby(_GROUP, sort=False)}
+    rows = []
+    for one, other in combinations(finals["algo"].unique(), 2):
+        tasks = [task for task, algo in by if algo == one and (task, other) in by]
+        if tasks:
+            estimate = mean_probability_of_improvement(
+                [(by[task, one], by[task, other]) for task in tasks]
+            )
+            rows.append({"algo": one, "than": other, "tasks": len(tasks), **estimate._asdict()})
+    return pd.DataFrame(rows, columns=["algo", "than", "tasks", *Estimate._fields])
+
+
+def _profile(finals: pd.DataFrame) -> pd.DataFrame:
+    """Final returns as shares of their task's range, on the tasks that all algorithms have."""
+    algorithms = finals.groupby("task", sort=False)["algo"].nunique()
+    shared = algorithms[algorithms == finals["algo"].nunique()].index
+    rows = finals[finals["task"].isin(shared)]
+    scores = rows.groupby("task", sort=False)["score"]
+    low, high = scores.transform("min"), scores.transform("max")
+    # One value only: nobody is above a part of a range that is not there.
+    share = ((rows["score"] - low) / (high - low)).fillna(0.0)
+    parts = [
+        performance_profile(of, "share", THRESHOLDS, "task").assign(algo=algo)
+        for algo, of in rows.assign(share=share).groupby("algo", sort=False)
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

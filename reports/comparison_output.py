@@ -1,0 +1,159 @@
+"""How a comparison of runs is printed and drawn, and published curves beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from reports.ablations.figure import COLORS as ABLATIONS
+from reports.comparison import THRESHOLDS, Comparison
+from reports.curve_tables import FINAL_EPISODES
+from reports.curves import comparison_figure
+from reports.figure2.figure import COLORS as FIGURE2
+from reports.files import read_csv
+from reports.statistics import iqm_band
+from reports.style import PALETTE, save, use_style
+
+_PUBLISHED = ["step", "time", "reward", "seed"]
+
+
+def describe(comparison: Comparison) -> str:
+    """The tables as readable lines, remarks first."""
+    lines = [*comparison.remarks]
+    for task, rows in comparison.table.groupby("task", sort=False):
+        at = rows["compared_at"].iloc[0]
+        lines += ["", f"{task}, first {at} episodes: interquartile mean [95 % bootstrap interval]"]
+        cells: list[tuple[str, ...]]
+        cells = [("algorithm", "seeds", "episodes", f"final (last {FINAL_EPISODES})", "area")]
+        cells += [
+            (
+                row["algo"],
+                str(row["seeds"]),
+                f"{row['shortest']}-{row['longest']}",
+                _interval(row["final"], row["final_low"], row["final_high"]),
+                _interval(row["area"], row["area_low"], row["area_high"]),
+            )
+            for row in rows.to_dict("records")
+        ]
+        lines += _aligned(cells)
+    if len(comparison.improvement):
+        lines += ["", "probability that a final return is better"]
+        lines += _aligned(
+            [
+                (
+                    f"{row['algo']} > {row['than']}",
+                    _interval(row["value"], row["low"], row["high"], ".2f"),
+                    f"{row['tasks']} task{'s' if row['tasks'] > 1 else ''}",
+                )
+                for row in comparison.improvement.to_dict("records")
+            ]
+        )
+    if len(comparison.profile):
+        lines += ["", "share of seeds whose final return is above a part of its task's range"]
+        cells = [("algorithm", *(f"> {tau:g}" for tau in THRESHOLDS))]
+        cells += [
+            (
+                str(algo),
+                *(
+                    _interval(row["share"], row["low"], row["high"], ".2f")
+                    for row in rows.to_dict("records")
+                ),
+            )
+            for algo, rows in comparison.profile.groupby("algo", sort=False)
+        ]
+        lines += _aligned(cells)
+    return "\n".join(lines).lstrip("\n")
+
+
+def _interval(value: float, low: float, high: float, digits: str = ".4g") -> str:
+    return "-" if np.isnan(value) else f"{value:{digits}} [{low:{digits}}, {high:{digits}}]"
+
+
+def _aligned(cells: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  "
+        + "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+
+
+def read_published(paths: Sequence[Path], comparison: Comparison) -> pd.DataFrame:
+    """Published curves as data of algorithms named after their files.
+
+    Args:
+        paths: CSVs with columns step, time, reward, seed. They do not say which task they are of:
+            that of the comparison.
+        comparison: of one task.
+
+    Raises:
+        ValueError: a file is no such table, the comparison is of several tasks, or a file has the
+            name of one of its algorithms.
+    """
+    tasks = [str(task) for task in comparison.table["task"].unique()]
+    if len(tasks) > 1:
+        raise ValueError(
+            f"published curves are of one task, these runs of {len(tasks)}: {', '.join(tasks)}"
+        )
+    names = [*comparison.table["algo"], *(path.stem for path in paths)]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two curves are called {name!r}: rename a file of published curves")
+    parts = []
+    for path in paths:
+        table = read_csv(path, _PUBLISHED)
+        try:
+            numbers = table[["step", "reward", "seed"]].astype(float)
+        except ValueError as error:
+            raise ValueError(f"{path} has an entry that is no number: {error}") from error
+        if numbers.empty or not np.isfinite(numbers.to_numpy()).all():
+            raise ValueError(f"{path} has no finite curve")
+        if numbers.duplicated(["step", "seed"]).any():
+            raise ValueError(f"{path} has two rewards of one seed at one step")
+        renamed = numbers.rename(columns={"step": "env_steps", "reward": "return"})
+        parts.append(renamed.assign(task=tasks[0], algo=path.stem))
+    return pd.concat(parts, ignore_index=True)
+
+
+def beside_published(comparison: Comparison, published: pd.DataFrame) -> list[str]:
+    """What published curves have after as many environment steps as are compared, a line each."""
+    at = comparison.table["compared_at"].iloc[0]
+    steps = int(comparison.data[comparison.data["episode"] == at]["env_steps"].max())
+    lines = []
+    for algo, rows in published.groupby("algo", sort=False):
+        earlier = rows[rows["env_steps"] <= steps]
+        if earlier.empty:
+            lines.append(f"published {algo}: begins after {steps} environment steps")
+            continue
+        step = earlier["env_steps"].max()
+        row = iqm_band(earlier[earlier["env_steps"] == step], "env_steps", "return").iloc[0]
+        lines.append(
+            f"published {algo}: {_interval(row['iqm'], row['low'], row['high'])} at step "
+            f"{step:.0f}, {row['n']:.0f} seeds (ours: {steps} steps at episode {at})"
+        )
+    return lines
+
+
+def draw(comparison: Comparison, published: pd.DataFrame | None, path: Path) -> None:
+    """Draw the learning curves, whole, as PNG and PDF.
+
+    Args:
+        comparison: from `compare`.
+        published: from `read_published`, or None.
+        path: ends in .png.
+    """
+    data = comparison.data if published is None else pd.concat([comparison.data, published])
+    known = FIGURE2 | ABLATIONS
+    spare = cycle([color for color in PALETTE if color not in known.values()])
+    colors = {str(algo): known.get(algo) or next(spare) for algo in data["algo"].unique()}
+    ends = ", ".join(
+        f"{task} at episode {at}"
+        for task, at in comparison.table.groupby("task", sort=False)["compared_at"].first().items()
+    )
+    note = "interquartile mean and 95 % bootstrap band, thin lines: single seeds\n"
+    use_style()
+    save(comparison_figure(data, colors, f"{note}compared: {ends}"), path)

@@ -1,0 +1,108 @@
+"""Our Markdown pages as HTML that loads nothing: formulas drawn, images inlined."""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+import markdown  # type: ignore[import-untyped]
+
+from reports.page.mathml import mathml
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+# Code first: a dollar sign in it is one.
+_FORMULA = re.compile(
+    r"```.*?```|`[^`]*`|\$\$(?P<display>.+?)\$\$|\$(?P<inline>[^$]+)\$", re.DOTALL
+)
+_PLACE = re.compile(r"xFORMULA(\d+)x")
+_HEADING = re.compile(r"<(/?)h([1-6])>")
+_LINK = re.compile(r'<a href="([^"]*)">(.*?)</a>', re.DOTALL)
+_IMAGE = re.compile(r'<img alt="([^"]*)" src="([^"]*)"\s*/?>')
+_LOWEST_HEADING = 6
+
+
+def page_html(path: Path, anchors: Mapping[str, str], level: int) -> str:
+    """A Markdown file as HTML.
+
+    Args:
+        path: the file; images are found relative to it.
+        anchors: file name to the anchor of its section; links to anything else that is not a whole
+            address lead nowhere from here, and become plain text.
+        level: of the heading that a single # becomes.
+
+    Raises:
+        ValueError: a formula cannot be drawn, or an image is missing.
+    """
+    formulas: list[str] = []
+
+    def keep(found: re.Match[str]) -> str:
+        display = found["display"] is not None
+        tex = found["display"] if display else found["inline"]
+        if tex is None:
+            return found[0]
+        try:
+            drawn = mathml(tex, display)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        formulas.append(f'<span class="formula">{drawn}</span>' if display else drawn)
+        return f"xFORMULA{len(formulas) - 1}x"
+
+    def link(found: re.Match[str]) -> str:
+        target, text = found[1], found[2]
+        if target.startswith(("http://", "https://")):
+            return found[0]
+        name = "/".join(Path(target).parts[-2:])
+        return f'<a href="#{anchors[name]}">{text}</a>' if name in anchors else text
+
+    text = _FORMULA.sub(keep, path.read_text(encoding="utf-8"))
+    html = markdown.markdown(text, extensions=["tables", "fenced_code"])
+    html = _HEADING.sub(
+        lambda found: f"<{found[1]}h{min(int(found[2]) + level - 1, _LOWEST_HEADING)}>", html
+    )
+    html = _LINK.sub(link, html)
+    html = _IMAGE.sub(lambda found: image_html(path.parent / found[2], found[1]), html)
+    html = html.replace("<table>", '<div class="scroll"><table>')
+    html = html.replace("</table>", "</table></div>")
+    return _PLACE.sub(lambda found: formulas[int(found[1])], html)
+
+
+def image_html(path: Path, caption: str) -> str:
+    """A PNG inside the page, with its size so that nothing moves while it is decoded.
+
+    Args:
+        path: the image.
+        caption: read out where it cannot be seen; HTML.
+
+    Raises:
+        ValueError: it is missing or no PNG.
+    """
+    if not path.exists():
+        raise ValueError(f"{path} is missing: draw it with `make figures`")
+    data = path.read_bytes()
+    if not data.startswith(_PNG):
+        raise ValueError(f"{path} is no PNG: draw it again with `make figures`")
+    width, height = struct.unpack(">II", data[16:24])
+    source = base64.b64encode(data).decode()
+    return (
+        f'<span class="scroll picture"><img alt="{caption}" width="{width}" height="{height}" '
+        f'src="data:image/png;base64,{source}"></span>'
+    )
+
+
+def table_html(header: list[str], rows: list[list[str]]) -> str:
+    """A table of plain text, escaped here; line breaks within a cell stay."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td>{escape(cell).replace(chr(10), '<br>')}</td>" for cell in row)
+        + "</tr>\n"
+        for row in rows
+    )
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
+        f"<tbody>{body}</tbody></table></div>\n"
+    )

@@ -1,0 +1,126 @@
+"""Which reports the page has, and what it shows of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+from typing import NamedTuple
+
+from reports.page.charts import Group, curve_charts, error_charts, group_html, sample_charts
+from reports.page.markup import image_html, page_html
+from reports.page.origin import origin_html
+from reports.page.paper import folders
+from reports.page.tables import horizon_html, planning_html, summary_html, timing_html
+
+
+class Section(NamedTuple):
+    """One report.
+
+    title: where it has no page of its own. profiles: its sizes; the first one's data are in the
+    report's folder, the others' below it. charts: of a profile's folder; caption: what they show.
+    images: names without suffix. tables: of a profile's folder.
+    """
+
+    title: str
+    profiles: Sequence[str]
+    charts: Callable[[Path], Group] | None
+    caption: str
+    images: Sequence[str]
+    tables: Sequence[Callable[[Path], str]]
+
+
+def _estimator_table(folder: Path) -> str:
+    path = folder / "table.md"
+    return f'<div class="numbers">{page_html(path, {}, level=2)}</div>' if path.exists() else ""
+
+
+_CURVES = (
+    "Interquartile mean over seeds and 95 % bootstrap band; thin lines are single seeds. Hiding a "
+    "seed hides its line, not its share of the mean."
+)
+SECTIONS = {
+    "figure3": Section(
+        "Figure 3: gradient error against the horizon",
+        ("quick", "paper"),
+        error_charts,
+        "Error against the gradient of the return, learned critic: mean over seeds and 95 % "
+        "bootstrap band; thin lines are single seeds.",
+        ("figure3", "regimes"),
+        (horizon_html,),
+    ),
+    "estimators": Section(
+        "All estimators against the exact gradient",
+        ("quick", "paper"),
+        sample_charts,
+        "Root-mean-square error of one estimate against its number of samples.",
+        ("estimators",),
+        (_estimator_table,),
+    ),
+    "figure2": Section(
+        "Figure 2: against the baselines",
+        ("quick", "mujoco", "paper"),
+        curve_charts,
+        _CURVES,
+        (),
+        (summary_html, timing_html),
+    ),
+    "ablations": Section(
+        "Ablations: what each part contributes",
+        ("quick", "mujoco", "paper"),
+        curve_charts,
+        _CURVES,
+        (),
+        (summary_html, timing_html),
+    ),
+    "table1": Section(
+        "Table 1: planning at test time",
+        ("quick", "mujoco", "paper"),
+        None,
+        "",
+        (),
+        (planning_html,),
+    ),
+}
+ANCHORS = {f"{name}/README.md": name for name in SECTIONS} | {"docs/errata.md": "errata"}
+_ZOOM = (
+    "Click a name to hide its lines. Drag over a range to enlarge it, double click to go back; "
+    "the buttons do the same."
+)
+
+
+def section_html(reports: Path, name: str) -> str:
+    """A report: its page, then every profile that has data, and which have none.
+
+    Raises:
+        ValueError: data that are there are damaged.
+    """
+    section, page = SECTIONS[name], reports / name / "README.md"
+    here = dict(folders(reports, name, section.profiles))
+    parts = []
+    if page.exists():
+        parts.append(page_html(page, ANCHORS, level=2))
+    else:
+        parts.append(f"<h2>{escape(section.title)}</h2>\n")
+    shown = page.read_text(encoding="utf-8") if page.exists() else ""
+    parts += [_profile(name, section, profile, folder, shown) for profile, folder in here.items()]
+    absent = [profile for profile in section.profiles if profile not in here]
+    if absent:
+        which = "profiles" if len(absent) > 1 else "profile"
+        parts.append(f'<p class="missing">Not run yet: {which} {", ".join(absent)}.</p>\n')
+    return f'<section id="{name}">\n{"".join(parts)}</section>\n'
+
+
+def _profile(name: str, section: Section, profile: str, folder: Path, shown: str) -> str:
+    parts = [f'<h3 id="{name}-{profile}">Profile {profile}</h3>\n', origin_html(folder)]
+    if section.charts is not None:
+        group = section.charts(folder)
+        note = f"{section.caption} {_ZOOM}" if group["charts"] else section.caption
+        parts += [f'<p class="note">{note}</p>\n', group_html(f"{name}-{profile}-data", group)]
+    quick = profile == section.profiles[0]
+    for image in section.images:
+        # The report's page shows its own images where it speaks of them.
+        if not (quick and f"({image}.png)" in shown):
+            parts.append(image_html(folder / f"{image}.png", f"{name}, profile {profile}: {image}"))
+    parts += [table(folder) for table in section.tables]
+    return "".join(parts)

@@ -1,0 +1,188 @@
+"""The update: which numbers it descends, and which parameters it moves."""
+
+import pytest
+import torch
+
+from maac_bench.objectives.pathwise import actor_objective
+from maac_bench.types import Problem, Transition
+from tests.maac_bench.agents import M, draw, make_agent, make_batch, make_world, tagged_model
+from tests.maac_bench.trainers import fill_
+
+MAAC = {"horizon": 2, "terminal_samples": 2, "entropy": "path"}
+STILL = 1e-30
+"""A learning rate too small to move anything."""
+
+
+def copies(parameters):
+    return [parameter.detach().clone() for parameter in parameters]
+
+
+def unmoved(parameters, before):
+    return all(torch.equal(p, q) for p, q in zip(parameters, before, strict=True))
+
+
+def first_adam_step(parameters, loss, rate):
+    """Where Adam's first step takes the parameters."""
+    gradients = torch.autograd.grad(loss, parameters)
+    return [p - rate * g / (g.abs() + 1e-8) for p, g in zip(parameters, gradients, strict=True)]
+
+
+def update(agent, world, batch, seeds=(0,), purpose="noise"):
+    return agent.update(world, batch, draw(agent, world, batch, seeds, purpose))
+
+
+@pytest.mark.usefixtures("float64")
+def test_at_horizon_zero_the_actor_loss_is_sacs():
+    """E[alpha log pi - min_j Q_j] with one reparameterised action."""
+    agent, batch, world = make_agent(), make_batch(), make_world()
+    noise = draw(agent, world, batch).actor
+    action = agent.policy.sample(batch.state, noise.terminal[..., 0, :])
+    smaller = agent.critics(batch.state, action.value).amin(dim=0)
+    expected = (agent.temperature * action.log_prob - smaller).mean(dim=-1)
+    loss = agent.actor_loss(agent.actor_terms(world, batch.state, noise))
+    torch.testing.assert_close(loss, expected)
+    for mine, theirs in zip(
+        torch.autograd.grad(loss.sum(), agent.policy.parameters, retain_graph=True),
+        torch.autograd.grad(expected.sum(), agent.policy.parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_actor_sees_the_critics_as_they_are_now():
+    agent, batch, world = make_agent(learning_rate=0.1), make_batch(), make_world()
+    update(agent, world, batch)
+    noise = draw(agent, world, batch).actor
+    terms = agent.actor_terms(world, batch.state, noise)
+    action = agent.policy.sample(batch.state, noise.terminal[..., 0, :])
+    smaller = agent.critics(batch.state, action.value).amin(dim=0)
+    torch.testing.assert_close(terms.value, smaller)
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_actor_loss_is_the_scored_objective_in_both_scopes_of_entropy():
+    batch, world, losses = make_batch(), make_world(tagged_model(1.0, -2.0)), {}
+    for scope in ("first", "path"):
+        agent = make_agent(actor={**MAAC, "entropy": scope})
+        noise = draw(agent, world, batch).actor
+        problem = Problem(world.model, world.reward, world.terminated, agent.critics, 0.5)
+        value = actor_objective(
+            problem, agent.policy, batch.state, noise, agent.temperature.unsqueeze(-1), scope
+        )
+        losses[scope] = agent.actor_loss(agent.actor_terms(world, batch.state, noise))
+        torch.testing.assert_close(losses[scope], -value.mean(dim=-1))
+    assert not torch.isclose(losses["first"], losses["path"])
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_actor_steps_down_its_loss_and_leaves_critics_and_model_alone():
+    agent = make_agent(actor={**MAAC, "learning_rate": 0.01}, learning_rate=STILL)
+    batch, model = make_batch(), tagged_model(1.0, -2.0)
+    world = make_world(model)
+    critics, fixed, temperature = (
+        copies(agent.critics.parameters),
+        copies(model.parameters),
+        agent.temperature,
+    )
+    noise = draw(agent, world, batch)
+    loss = agent.actor_loss(agent.actor_terms(world, batch.state, noise.actor)).sum()
+    expected = first_adam_step(agent.policy.parameters, loss, 0.01)
+    info = agent.update(world, batch, noise)
+    for parameter, goal in zip(agent.policy.parameters, expected, strict=True):
+        torch.testing.assert_close(parameter.detach(), goal.detach())
+    assert unmoved(agent.critics.parameters, critics)
+    assert unmoved(model.parameters, fixed)
+    assert float(info["actor_loss"]) == pytest.approx(loss.item())
+    assert not torch.equal(agent.temperature, temperature)
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_critics_step_down_half_the_squared_error_and_leave_the_actor_alone():
+    rate = {"learning_rate": STILL, "temperature_learning_rate": 0.0}
+    agent = make_agent(actor={**MAAC, **rate}, target="steve", learning_rate=0.01)
+    batch, model = make_batch(), tagged_model(1.0, -2.0)
+    world = make_world(model)
+    policy, temperature, fixed = (
+        copies(agent.policy.parameters),
+        agent.temperature,
+        copies(model.parameters),
+    )
+    noise = draw(agent, world, batch)
+    target = agent.critic_target(world, batch, noise.target).value
+    errors = agent.critics(batch.state, batch.action) - target
+    expected = first_adam_step(
+        agent.critics.parameters, 0.5 * errors.square().mean(dim=-1).sum(), 0.01
+    )
+    agent.update(world, batch, noise)
+    for parameter, goal in zip(agent.critics.parameters, expected, strict=True):
+        torch.testing.assert_close(parameter.detach(), goal.detach())
+    assert unmoved(agent.policy.parameters, policy)
+    assert torch.equal(agent.temperature, temperature)
+    assert unmoved(model.parameters, fixed)
+
+
+def test_target_networks_follow_at_the_polyak_rate():
+    agent, batch, world = make_agent(target_rate=0.1), make_batch(), make_world()
+    for _ in range(2):
+        before = copies(agent.targets.parameters)
+        update(agent, world, batch)
+        for target, old, critic in zip(
+            agent.targets.parameters, before, agent.critics.parameters, strict=True
+        ):
+            torch.testing.assert_close(target, 0.9 * old + 0.1 * critic.detach())
+            assert not torch.equal(target, old)
+
+
+@pytest.mark.parametrize(("goal", "falls"), [(-100.0, True), (100.0, False)])
+def test_the_temperature_falls_above_the_target_entropy_and_rises_below(goal, falls):
+    agent, batch, world = make_agent(actor={"target_entropy": goal}), make_batch(), make_world()
+    before = agent.temperature
+    info = update(agent, world, batch)
+    assert bool(agent.temperature < before) is falls
+    assert torch.equal(info["temperature"], agent.temperature)
+
+
+@pytest.mark.parametrize("shift", [1.0, -1.0])
+def test_the_target_entropy_counts_per_action_dimension(shift):
+    """Just above or below the entropy there is: the temperature falls only in one of the two."""
+    batch, world = make_batch(), make_world()
+    entropy = float(update(make_agent(), world, batch)["entropy"])
+    agent = make_agent(actor={"target_entropy": (entropy + shift) / M})
+    update(agent, world, batch)
+    assert bool(agent.temperature > 1.0) is (shift > 0)
+
+
+def test_a_seed_learns_the_same_alone_and_in_a_stack():
+    batch, model = make_batch((0, 1)), tagged_model(1.0, -2.0, seeds=2)
+    half = Transition(*(field[1:] for field in batch))
+    alone_model = tagged_model(1.0, -2.0)
+    rates = {"learning_rate": 1e-2}
+    both, alone = (
+        make_agent(seeds, actor={**MAAC, **rates}, target="steve", **rates)
+        for seeds in ((0, 1), (1,))
+    )
+    for k in range(5):
+        many = update(both, make_world(model), batch, (0, 1), f"update {k}")
+        one = update(alone, make_world(alone_model), half, (1,), f"update {k}")
+        assert many.keys() == one.keys()
+        for name in many:
+            torch.testing.assert_close(many[name][1:], one[name], rtol=1e-4, atol=1e-5)
+        assert many["actor_loss"][0] != many["actor_loss"][1]
+    for p, q in zip(both.policy.parameters, alone.policy.parameters, strict=True):
+        torch.testing.assert_close(p[1:], q, rtol=1e-4, atol=1e-5)
+
+
+def test_a_broken_seed_leaves_the_other_alone():
+    batch, model = make_batch((0, 1)), tagged_model(1.0, -2.0, seeds=2)
+    agents = [make_agent((0, 1), actor=MAAC, target="steve") for _ in range(2)]
+    fill_([p[0] for p in agents[0].policy.parameters], float("nan"))
+    for agent in agents:
+        for _ in range(3):
+            info = update(agent, make_world(model), batch, (0, 1))
+    assert torch.isnan(info["actor_loss"]).tolist() == [False, False]
+    for broken, whole in zip(
+        agents[0].critics.parameters, agents[1].critics.parameters, strict=True
+    ):
+        assert torch.equal(broken[1], whole[1])
+        assert torch.isnan(broken[0]).any()

@@ -1,0 +1,113 @@
+"""A restored trainer goes on with the same numbers, whatever state it was in."""
+
+import copy
+from dataclasses import replace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from maac_bench.checkpoint import Snapshot, capture, restore
+from maac_bench.config import Config
+from maac_bench.tasks import TrainingTask
+from maac_bench.trainer import Trainer
+from tests.maac_bench.trainers import (
+    PENDULUM,
+    STEPS,
+    rows_of,
+    tiny_config,
+    tiny_trainer,
+    tiny_training,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*settotalmass.*")
+
+
+def frozen(trainer: Trainer) -> Snapshot:
+    """What a file would hold: a snapshot apart from the trainer that goes on."""
+    snapshot = capture(trainer)
+    tensors = {name: tensor.clone() for name, tensor in snapshot.tensors.items()}
+    return Snapshot(tensors, copy.deepcopy(snapshot.counters))
+
+
+def after(rollouts: int, config: Config, training: TrainingTask, seeds=(0, 1)) -> Trainer:
+    trainer = tiny_trainer(seeds, config, training)
+    for _ in range(rollouts):
+        trainer.rollout()
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "task", "limit"),
+    [
+        ("maac", PENDULUM, STEPS),
+        ("sac", PENDULUM, 7),
+        ("maac", "Hopper-v5", 100),
+        ("sac", "maac_bench/HalfCheetah-v0", 33),
+        ("maac", "Pendulum-v1", 33),
+    ],
+)
+def test_a_restored_trainer_goes_on_the_same(algorithm, task, limit):
+    """Also with an episode under way, a D_model that has wrapped and a learned reward."""
+    config, training = tiny_config(algorithm, branch_every=7), tiny_training(task, STEPS, limit)
+    trainer = after(2, config, training)
+    assert (max(trainer.episodes.age) > 0) is (limit != STEPS)
+    twin = tiny_trainer((0, 1), config, training)
+    restore(twin, frozen(trainer))
+    assert rows_of(twin, 2) == rows_of(trainer, 2)
+
+
+def test_a_trainer_is_restored_from_its_random_phase():
+    config, training = tiny_config(random_rollouts=2), tiny_training()
+    trainer = after(1, config, training)
+    twin = tiny_trainer((0, 1), config, training)
+    restore(twin, frozen(trainer))
+    assert rows_of(twin, 2) == rows_of(trainer, 2)
+
+
+@pytest.mark.parametrize(("task", "limit"), [(PENDULUM, 33), ("Hopper-v5", 100)])
+def test_a_dropped_seed_leaves_the_rest_going_on_the_same(task, limit):
+    config, training = tiny_config(), tiny_training(task, limit=limit)
+    trainer = after(2, config, training, (3, 4, 5))
+    share = frozen(trainer).select([0, 2])
+    assert share.counters["seeds"] == [3, 5]
+    rest = tiny_trainer((3, 5), config, training)
+    restore(rest, share)
+    rows, expected = rows_of(rest, 1), rows_of(trainer, 1)
+    for seed in (3, 5):
+        assert rows[seed][0] == pytest.approx(expected[seed][0], rel=2e-3, abs=2e-3)
+
+
+def test_a_snapshot_of_another_architecture_is_refused():
+    training = tiny_training()
+    snapshot = frozen(after(2, tiny_config(), training))
+    wider = tiny_config()
+    for other in (
+        replace(wider, actor=replace(wider.actor, hidden=(9,))),
+        replace(wider, critic=replace(wider.critic, hidden=(8, 8))),
+    ):
+        with pytest.raises(ValueError, match="checkpoint does not fit this configuration"):
+            restore(tiny_trainer((0, 1), other, training), snapshot)
+
+
+class Moody(gym.Env):
+    """Every instance moves by its own random numbers, whatever the reset's seed."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)
+    action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def __init__(self):
+        self.moods = np.random.default_rng()
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        return self.moods.standard_normal(3).astype(np.float32), 0.0, False, False, {}
+
+
+def test_an_environment_that_does_not_repeat_itself_is_named():
+    training = tiny_training()._replace(make=lambda: gym.wrappers.TimeLimit(Moody(), 33))
+    snapshot = frozen(after(1, tiny_config(), training, (6,)))
+    with pytest.raises(ValueError, match="seed 6: the environment does not reach the same state"):
+        restore(tiny_trainer((6,), tiny_config(), training), snapshot)

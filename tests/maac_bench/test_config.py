@@ -1,0 +1,165 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from maac_bench.config import (
+    ActorSettings,
+    Config,
+    CriticSettings,
+    DataSettings,
+    from_dict,
+    to_dict,
+)
+from maac_bench.model_fitting import ModelConfig
+from maac_bench.presets import ALGORITHMS, preset
+from tests.maac_bench.trainers import PENDULUM
+
+SIZES = ["paper", "small", "tiny"]
+EVERY = [(name, size) for name in ALGORITHMS for size in SIZES]
+
+
+def flat(config: Config) -> dict[str, object]:
+    values = {}
+    for name, value in to_dict(config).items():
+        group = value if isinstance(value, dict) else {"": value}
+        values.update({f"{name}.{field}".rstrip("."): entry for field, entry in group.items()})
+    return values
+
+
+def differences(name: str, other: str, size: str) -> set[str]:
+    one, two = flat(preset(name, PENDULUM, size)), flat(preset(other, PENDULUM, size))
+    return {field for field in one if one[field] != two[field]}
+
+
+@pytest.mark.parametrize(("name", "size"), EVERY)
+def test_every_preset_survives_json(name, size):
+    config = replace(preset(name, "Hopper-v5", size), discount=0.97)
+    assert from_dict(to_dict(config)) == config
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize(("name", "size"), EVERY)
+def test_only_sac_goes_without_a_model(name, size):
+    assert preset(name, PENDULUM, size).uses_model is (name != "sac")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_ablations_change_one_thing(size):
+    assert differences("maac", "maac-h0", size) == {"actor.horizon"}
+    assert differences("maac", "maac-single-sample", size) == {"actor.terminal_samples"}
+    # How many members serve the target is of no concern to a target without model steps.
+    changed = differences("maac", "maac-no-steve", size) - {"critic.target_members"}
+    assert changed == {"critic.target"}
+    assert preset("maac-no-steve", PENDULUM, size).expansion_horizon == 0
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_sizes_leave_the_algorithm_alone(name):
+    """Tiny ones also have rates and intervals to match."""
+    allowed = {
+        "actor.hidden",
+        "actor.terminal_samples",
+        "critic.hidden",
+        "critic.target_members",
+        "model.members",
+        "model.hidden",
+        "data.batch_size",
+        "data.updates_per_step",
+        "data.branch_transitions",
+        "data.model_capacity",
+    }
+    rates = {
+        "actor.learning_rate",
+        "actor.temperature_learning_rate",
+        "critic.learning_rate",
+        "critic.target_rate",
+        "data.random_rollouts",
+        "data.refit_every",
+        "data.branch_every",
+        "discount",
+    }
+    whole = flat(preset(name, PENDULUM))
+    for size, free in (("small", allowed), ("tiny", allowed | rates)):
+        reduced = flat(preset(name, PENDULUM, size))
+        assert {field for field in whole if whole[field] != reduced[field]} <= free
+
+
+def test_maac_is_the_papers():
+    config = preset("maac", "maac_bench/HalfCheetah-v0")
+    assert (config.actor.horizon, config.actor.terminal_samples) == (4, 5)
+    assert (config.critic.target, config.critic.target_horizon) == ("steve", 2)
+    assert (config.model.members, config.data.updates_per_step) == (8, 8)
+    assert preset("maac", "maac_bench/Walker2d-v0").actor.horizon == 2
+    assert preset("maac", "maac_bench/Ant-v0").data.branch_length == (1, 25)
+    assert preset("sac", "maac_bench/Ant-v0").data.branch_length == (1, 1)
+
+
+def test_unknown_names_list_the_known_ones():
+    with pytest.raises(ValueError, match="unknown algorithm 'ppo'; choose from sac, mbpo"):
+        preset("ppo", PENDULUM)
+    with pytest.raises(ValueError, match="unknown size 'huge'; choose from paper, small, tiny"):
+        preset("maac", PENDULUM, "huge")
+
+
+def test_fields_of_another_version_are_named():
+    values = to_dict(Config())
+    with pytest.raises(ValueError, match=r"config\.actor .*: colour"):
+        from_dict({**values, "actor": {**values["actor"], "colour": 1}})
+    del values["critic"]["count"]
+    with pytest.raises(ValueError, match=r"config\.critic .*: count"):
+        from_dict(values)
+
+
+def test_the_branch_length_grows_along_its_ramp():
+    data = DataSettings(branch_length=(1, 15), branch_ramp=(20, 100))
+    lengths = [data.length_at(rollout) for rollout in range(121)]
+    assert lengths == sorted(lengths)
+    assert set(lengths[:21]) == {1}
+    assert lengths[60] == 8
+    assert set(lengths[100:]) == {15}
+    assert {DataSettings().length_at(rollout) for rollout in range(200)} == {1}
+
+
+def test_rows_from_the_model_follow_its_share():
+    shares = {share: DataSettings(model_share=share).model_rows for share in (0.0, 0.95, 1.0)}
+    assert shares == {0.0: 0, 0.95: 243, 1.0: 256}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ActorSettings(horizon=-1), "horizon must be at least 0, got -1"),
+        (lambda: ActorSettings(terminal_samples=0), "terminal_samples must be at least 1, got 0"),
+        (lambda: ActorSettings(entropy="all"), "entropy must be 'first' or 'path', got 'all'"),
+        (lambda: ActorSettings(initial_temperature=0.0), "initial_temperature .*, got 0.0"),
+        (lambda: ActorSettings(hidden=()), r"hidden must be positive layer widths, got \(\)"),
+        (lambda: ActorSettings(hidden=(8, 0)), r"hidden must .*, got \(8, 0\)"),
+        (lambda: ActorSettings(activation="sin"), "unknown activation 'sin'; choose from relu"),
+        (lambda: ActorSettings(learning_rate=0.0), "learning_rate must be positive, got 0.0"),
+        (lambda: ActorSettings(learning_rate=float("nan")), "learning_rate must be positive"),
+        (lambda: CriticSettings(target="mc"), "unknown target 'mc'; choose from td, expansion"),
+        (lambda: CriticSettings(target_horizon=-2), "target_horizon must be at least 0, got -2"),
+        (lambda: CriticSettings(count=0), "count must be at least 1, got 0"),
+        (lambda: CriticSettings(target_rate=0.0), r"target_rate must lie in \(0, 1\], got 0.0"),
+        (lambda: DataSettings(random_rollouts=0), "random_rollouts must be at least 1, got 0"),
+        (lambda: DataSettings(updates_per_step=-1), "updates_per_step must be at least 0, got -1"),
+        (lambda: DataSettings(batch_size=0), "batch_size must be at least 1, got 0"),
+        (lambda: DataSettings(model_share=1.5), r"model_share must lie in \[0, 1\], got 1.5"),
+        (lambda: DataSettings(branch_length=(3, 2)), "branch_length must .*, got 3, 2"),
+        (lambda: DataSettings(branch_ramp=(9, 9)), r"branch_ramp must increase, got \(9, 9\)"),
+        (lambda: DataSettings(branch_transitions=0), "branch_transitions must .*, got 0"),
+        (lambda: DataSettings(model_capacity=10), "model_capacity 10, got 100000"),
+        (lambda: Config(discount=1.0), r"discount must lie in \[0, 1\), got 1.0"),
+        (lambda: Config(evaluations=-1), "evaluations must be at least 0, got -1"),
+        (
+            lambda: Config(critic=CriticSettings(target_members=9), model=ModelConfig(members=8)),
+            "target_members 9 exceeds the ensemble's 8 members",
+        ),
+        (lambda: Config(model=ModelConfig(activation="sin")), "unknown activation 'sin'"),
+        (lambda: Config(model=ModelConfig(hidden=(0,))), r"hidden must .*, got \(0,\)"),
+    ],
+)
+def test_values_that_cannot_train_are_refused_and_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,156 @@
+"""What the critics are regressed on: reductions, and tagged doubles that say which part ran."""
+
+import pytest
+import torch
+
+from maac_bench.agent import World
+from maac_bench.objectives.soft_bellman import soft_bellman_target
+from maac_bench.streams import Streams
+from maac_bench.tasks.base import never
+from tests.maac_bench.agents import draw, make_agent, make_batch, make_world, tagged_model
+from tests.maac_bench.trainers import fill_
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+COLD = {"initial_temperature": 1e-30}
+
+
+def target_of(agent, world, batch):
+    return agent.critic_target(world, batch, draw(agent, world, batch).target)
+
+
+def constant_critics(agent, *values):
+    """Target networks that say these numbers everywhere."""
+    fill_(agent.targets.parameters, 0.0)
+    agent.targets.net.biases[-1].copy_(torch.tensor(values).reshape(1, -1, 1))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_td_is_the_soft_bellman_target_of_the_target_networks(count):
+    agent, batch, world = make_agent(count=count), make_batch(), make_world()
+    fill_(agent.critics.parameters, 7.0)
+    noise = draw(agent, world, batch).target
+    action = agent.policy.sample(batch.next_state, noise.terminal[:, 0, :, 0])
+    expected = soft_bellman_target(
+        batch.reward,
+        0.5 * (1.0 - batch.terminated),
+        agent.targets(batch.next_state, action.value),
+        action.log_prob,
+        agent.temperature.unsqueeze(-1),
+    )
+    target = agent.critic_target(world, batch, noise)
+    torch.testing.assert_close(target.value, expected)
+    assert not target.value.requires_grad
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("name", ["steve", "expansion"])
+def test_without_model_steps_every_target_is_td(name, count):
+    """Also with a model at hand."""
+    batch, world = make_batch(), make_world(tagged_model(10.0, 11.0))
+    agents = [make_agent(count=count, target=target, target_horizon=0) for target in ("td", name)]
+    td, other = (target_of(agent, world, batch) for agent in agents)
+    torch.testing.assert_close(other.value, td.value)
+    assert other.weights.tolist() == [[1.0]]
+
+
+@pytest.mark.parametrize(("members", "mean"), [(0, 11.0), (1, 10.0), (2, 10.5)])
+def test_expansion_steps_the_chosen_members_from_the_next_state(members, mean):
+    """One step pays where it leads: s' + 10, 11 or 12, member by member."""
+    agent = make_agent(actor=COLD, target="expansion", target_horizon=1, target_members=members)
+    constant_critics(agent, 0.0, 0.0)
+    batch, world = make_batch(), make_world(tagged_model(10.0, 11.0, 12.0))
+    target = target_of(agent, world, batch)
+    gain = batch.next_state[..., 0] + mean
+    torch.testing.assert_close(target.value, batch.reward + 0.5 * (1 - batch.terminated) * gain)
+    assert target.weights.tolist() == [[0.0], [1.0]]
+
+
+def test_expansion_over_two_steps_closes_with_the_smaller_critic():
+    agent = make_agent(actor=COLD, target="expansion", target_horizon=2)
+    constant_critics(agent, 5.0, 3.0)
+    batch, world = make_batch(), make_world(tagged_model(10.0))
+    start = batch.next_state[..., 0]
+    gain = (start + 10.0) + 0.5 * (start + 20.0) + 0.25 * 3.0
+    expected = batch.reward + 0.5 * (1 - batch.terminated) * gain
+    torch.testing.assert_close(target_of(agent, world, batch).value, expected)
+
+
+def test_steve_weighs_by_the_spread_over_critics_and_members():
+    """Zero steps: the critics' 0 and 4, so variance 8. One step: members at s' -1, 0, 1."""
+    agent = make_agent(actor=COLD, target="steve", target_horizon=1)
+    constant_critics(agent, 0.0, 4.0)
+    batch = make_batch()._replace(terminated=torch.zeros(1, 6))
+    target = target_of(agent, make_world(tagged_model(-1.0, 0.0, 1.0)), batch)
+    tags = torch.tensor([-1.0, 0.0, 1.0])
+    spread = 0.25 * torch.cat([tags, tags + 0.5 * 4.0]).var()
+    precision = torch.stack([1.0 / (0.25 * torch.tensor(8.0)), 1.0 / spread])
+    weights = precision / precision.sum()
+    torch.testing.assert_close(target.weights, weights.unsqueeze(-1))
+    gain = weights[1] * batch.next_state[..., 0]  # the smaller critic says 0, members average to 0
+    torch.testing.assert_close(target.value, batch.reward + 0.5 * gain)
+
+
+def test_steve_with_one_member_and_one_critic_is_the_mean_over_horizons():
+    """Nothing to tell the candidates apart."""
+    batch, world = make_batch(), make_world(tagged_model(10.0))
+    targets = []
+    for horizon in range(3):
+        agent = make_agent(count=1, target="expansion", target_horizon=horizon)
+        steve = make_agent(count=1, target="steve", target_horizon=2)
+        noise = draw(steve, world, batch).target
+        first = noise._replace(action=noise.action[:horizon], model=noise.model[:horizon])
+        if horizon < 2:  # the last action of a shorter expansion is that candidate's own
+            first = first._replace(terminal=noise.action[horizon].unsqueeze(-2))
+        targets.append(agent.critic_target(world, batch, first).value)
+    result = steve.critic_target(world, batch, noise)
+    torch.testing.assert_close(result.value, torch.stack(targets).mean(dim=0))
+    torch.testing.assert_close(result.weights, torch.full((3, 1), 1 / 3))
+
+
+def test_identical_members_are_one_member():
+    batch = make_batch()
+    agent = make_agent(target="expansion", target_horizon=2)
+    one, three = (
+        target_of(agent, make_world(tagged_model(*tags)), batch).value
+        for tags in ([4.0], [4.0, 4.0, 4.0])
+    )
+    torch.testing.assert_close(three, one)
+
+
+def test_the_temperature_enters_every_imagined_step():
+    """Hot minus cold is the entropy: discounted, at the next state and after each model step."""
+    batch, world = make_batch(), make_world(tagged_model(0.5))
+    values = []
+    for temperature in (2.0, 1e-30):
+        hot = make_agent(
+            actor={"initial_temperature": temperature}, target="expansion", target_horizon=1
+        )
+        noise = draw(hot, world, batch).target
+        values.append(hot.critic_target(world, batch, noise).value)
+    first = hot.policy.sample(batch.next_state, noise.action[0][:, 0])
+    second = hot.policy.sample(batch.next_state + 0.5, noise.terminal[:, 0, :, 0])
+    entropy = -(first.log_prob + 0.5 * second.log_prob)
+    expected = 0.5 * (1 - batch.terminated) * 2.0 * entropy
+    torch.testing.assert_close(values[0] - values[1], expected)
+
+
+@pytest.mark.parametrize("settings", [{}, {"target": "steve", "target_horizon": 1}])
+def test_a_constant_reward_is_worth_the_geometric_sum(settings):
+    """Q = 1 / (1 - gamma) for a reward of 1 that never ends: 2 for a discount of 1/2."""
+    agent = make_agent(
+        actor={"initial_temperature": 1e-8, "temperature_learning_rate": 0.0},
+        learning_rate=1e-2,
+        target_rate=0.1,
+        **settings,
+    )
+    world = World(
+        tagged_model(0.1, -0.1), lambda s, a, s_next: torch.ones_like(s[..., 0]), never, 0.5
+    )
+    stream, batch = Streams([0], "update"), make_batch(size=32)
+    batch = batch._replace(reward=torch.ones(1, 32), terminated=torch.zeros(1, 32))
+    for _ in range(250):
+        agent.update(world, batch, agent.draw_noise(stream, world, 32))
+    values = agent.critics(batch.state, batch.action).detach()
+    assert float(values.mean()) == pytest.approx(2.0, rel=0.03)
+    assert float((values - 2.0).abs().max()) < 0.3

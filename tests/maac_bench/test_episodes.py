@@ -1,0 +1,184 @@
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from maac_bench.episodes import Episodes
+from maac_bench.evaluation import run_episode, run_sampled_episode
+from maac_bench.streams import Streams
+from maac_bench.tasks import make_training_task
+from tests.maac_bench.problems import squashed_policy
+
+# The XML of the cheetah still asks for its total mass in a way MuJoCo is about to drop.
+pytestmark = pytest.mark.filterwarnings("ignore:.*settotalmass.*")
+
+
+class Counter(gym.Env):
+    """State (start, steps so far); ends by itself after `length` steps of which each pays 1."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def __init__(self, length):
+        self.length = length
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.state = np.array([self.np_random.uniform(), 0.0])
+        return self.state.astype(np.float32), {}
+
+    def step(self, action):
+        self.state = self.state + np.array([0.0, 1.0])
+        ended = self.state[1] >= self.length
+        return self.state.astype(np.float32), 1.0, bool(ended), False, {}
+
+
+def counters(*lengths: int, seeds=None, purpose="environment") -> Episodes:
+    """One counter per length; their seeds are 0, 1, ... unless given."""
+    remaining = iter(lengths)
+    seeds = range(len(lengths)) if seeds is None else seeds
+    return Episodes(lambda: Counter(next(remaining)), list(seeds), purpose)
+
+
+def play(episodes: Episodes, actions: np.ndarray) -> list[list[np.ndarray]]:
+    """Act [T, seeds, m]; the actions of each seed's episode under way."""
+    played: list[list[np.ndarray]] = [[] for _ in episodes.age]
+    for action in actions:
+        episodes.begin()
+        episodes.step(action)
+        for k, age in enumerate(episodes.age):
+            played[k] = [*played[k], action[k]] if age else []
+    return played
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["maac_bench/HalfCheetah-v0", "maac_bench/Pendulum-v0", "Hopper-v5", "Pendulum-v1"],
+)
+def test_replaying_the_actions_restores_an_episode_exactly(name):
+    task = make_training_task(name)
+    rng, size = np.random.default_rng(0), task.task.action_size
+    steps = 100 if name == "Hopper-v5" else 50
+    actions = rng.uniform(-1, 1, (steps + 2, 2, size)).astype(np.float32)
+    episodes, twin = (Episodes(task.make, [3, 4], "environment") for _ in range(2))
+    played = play(episodes, actions[:steps])
+    assert (max(episodes.count) > 0) is (name == "Hopper-v5"), "only the hopper falls"
+    reached = twin.restore(episodes.count, [np.array(rows) for rows in played])
+    assert np.array_equal(reached, episodes.current())
+    assert (twin.count, twin.age) == (episodes.count, episodes.age)
+    for action in actions[steps:]:
+        assert np.array_equal(episodes.begin(), twin.begin())
+        one, other = episodes.step(action), twin.step(action)
+        for x, y in zip(one, other, strict=True):
+            assert np.array_equal(x, y)
+    for each in (episodes, twin):
+        each.close()
+
+
+def test_a_seed_between_two_episodes_is_restored_to_the_next():
+    episodes, twin = counters(2, 5), counters(2, 5)
+    actions = np.zeros((2, 2, 1), np.float32)
+    played = play(episodes, actions)
+    assert episodes.age == [0, 2]
+    twin.restore(episodes.count, [np.array(rows) for rows in played])
+    assert np.array_equal(twin.begin(), episodes.begin())
+    assert twin.begin()[0, 1] == 0.0
+
+
+def test_start_states_depend_on_seed_episode_and_purpose_alone():
+    several = counters(1, 1, 1, seeds=[5, 7, 9])
+    starts = []
+    for _ in range(3):
+        starts.append(several.begin()[:, 0].tolist())
+        several.step(np.zeros((3, 1), np.float32))
+    assert len({x for row in starts for x in row}) == 9
+    alone = counters(1, seeds=[7])
+    for row in starts:
+        assert alone.begin()[0, 0] == np.float32(row[1])
+        alone.step(np.zeros((1, 1), np.float32))
+    other = counters(1, seeds=[7], purpose="evaluation")
+    assert other.begin()[0, 0] != np.float32(starts[0][1])
+
+
+def test_inactive_seeds_stand_still():
+    episodes = counters(5, 5)
+    episodes.begin()
+    step = episodes.step(np.zeros((2, 1), np.float32), np.array([False, True]))
+    assert step.reward.tolist() == [0.0, 1.0]
+    assert step.next_state[:, 1].tolist() == [0.0, 1.0]
+    assert np.array_equal(step.next_state[0], step.state[0])
+    assert episodes.age == [0, 1]
+    assert np.array_equal(episodes.begin(), step.next_state), "standing still is no new episode"
+
+
+def test_an_ended_episode_is_followed_by_the_next_one():
+    episodes = counters(2)
+    play(episodes, np.zeros((1, 1, 1), np.float32))
+    last = episodes.step(np.zeros((1, 1), np.float32))
+    assert last.terminated.tolist() == [True]
+    assert last.next_state[0, 1] == 2.0, "the state it ended in, not the next start"
+    assert (episodes.count, episodes.age) == ([1], [0])
+    assert episodes.begin()[0, 1] == 0.0
+
+
+def test_rewinding_begins_a_new_episode_once():
+    episodes = counters(5)
+    start = episodes.begin()
+    episodes.rewind()
+    assert np.array_equal(episodes.begin(), start), "an episode not stepped is not used up"
+    episodes.step(np.zeros((1, 1), np.float32))
+    episodes.rewind()
+    assert episodes.count == [1]
+    assert episodes.begin()[0, 0] != start[0, 0]
+
+
+def test_a_record_masks_what_comes_after_a_seeds_own_end():
+    record = run_episode(squashed_policy([0, 1, 2], n=2, m=1), counters(3, 1, 2))
+    assert record.alive.T.tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
+    assert record.returns.tolist() == [3.0, 1.0, 2.0]
+    assert record.states[..., 1].T.tolist() == [[0, 1, 2, 3], [0, 1, 1, 1], [0, 1, 2, 2]]
+    assert record.terminated.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_time_limit_is_no_termination():
+    episodes = Episodes(lambda: gym.wrappers.TimeLimit(Counter(9), 4), [0], "evaluation")
+    record = run_episode(squashed_policy([0], n=2, m=1), episodes)
+    assert record.terminated.tolist() == [0.0]
+    assert record.returns.tolist() == [4.0]
+
+
+def test_without_noise_the_mean_action_is_taken():
+    policy = squashed_policy([0, 1], n=2, m=1)
+    record = run_episode(policy, counters(3, 3))
+    for state, action in zip(record.states, record.actions, strict=False):
+        torch.testing.assert_close(action, policy.mean_action(state.unsqueeze(1))[:, 0])
+    assert not record.log_probs.any()
+
+
+def test_with_noise_actions_are_sampled_and_their_densities_kept():
+    policy = squashed_policy([0, 1], n=2, m=1)
+    record = run_sampled_episode(policy, counters(3, 3), Streams([0, 1], "noise"))
+    noise = Streams([0, 1], "noise")
+    for t, state in enumerate(record.states[:-1]):
+        action = policy.sample(state.unsqueeze(1), noise.normal(1, 1))
+        torch.testing.assert_close(record.actions[t], action.value[:, 0])
+        torch.testing.assert_close(record.log_probs[t], action.log_prob[:, 0])
+
+
+def test_an_evaluation_does_not_depend_on_what_it_is_stacked_with():
+    """Hoppers that fall at different times."""
+    make, policy = make_training_task("Hopper-v5").make, squashed_policy([0, 1], 11, 3)
+    policy.net.biases[-1][0] = 1.0
+    both, alone = (Episodes(make, seeds, "evaluation") for seeds in ([0, 1], [1]))
+    half = policy.replace(tuple(p[1:] for p in policy.parameters))
+    for episode in range(2):
+        purpose = f"noise {episode}"
+        stacked = run_sampled_episode(policy, both, Streams([0, 1], purpose))
+        single = run_sampled_episode(half, alone, Streams([1], purpose))
+        assert stacked.alive[:, 1].sum() == single.alive.sum()
+        torch.testing.assert_close(stacked.returns[1:], single.returns)
+        assert stacked.returns[0] != stacked.returns[1]
+    lengths = stacked.alive.sum(dim=0)
+    assert lengths[0] != lengths[1], "otherwise this shows nothing"
+    for each in (both, alone):
+        each.close()

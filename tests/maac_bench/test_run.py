@@ -1,0 +1,181 @@
+"""The run directory: one owner, one configuration, and never a half-written state."""
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from maac_bench.checkpoint import Snapshot
+from maac_bench.run import RunDirectory, load_checkpoint, read_identity
+
+IDENTITY = {"task": "t", "seeds": [0, 1], "config": {"actor": {"horizon": 4, "hidden": (8, 8)}}}
+
+
+@pytest.fixture
+def opened():
+    """Opens run directories and closes them at the end."""
+    runs = []
+
+    def open_run(path, identity=IDENTITY, provenance=None):
+        runs.append(RunDirectory(path, identity, provenance or {"commit": "abc"}))
+        return runs[-1]
+
+    yield open_run
+    for run in runs:
+        run.close()
+
+
+def snapshot_of(rollouts: int) -> Snapshot:
+    tensors = {"x.0": torch.full((2, 3), float(rollouts)), "y.0": torch.arange(4).reshape(2, 2)}
+    return Snapshot(tensors, {"rollouts": rollouts, "seeds": [0, 1]})
+
+
+def rows_of_rollout(rollout: int, **columns: float):
+    common = {"rollout": rollout, "env_steps": 10 * rollout, **columns}
+    return [{"seed": seed, **common, "return": seed + rollout / 3} for seed in (0, 1)]
+
+
+def newest(path: Path, suffix: str = ".json") -> Path:
+    return sorted((path / "checkpoint").glob(f"*{suffix}"))[-1]
+
+
+def test_a_checkpoint_comes_back_as_it_was(opened, tmp_path):
+    run = opened(tmp_path)
+    assert run.load() is None
+    run.save(snapshot_of(1))
+    run.save(snapshot_of(2))
+    loaded = run.load()
+    assert loaded.counters == {"rollouts": 2, "seeds": [0, 1]}
+    for name, tensor in snapshot_of(2).tensors.items():
+        assert torch.equal(loaded.tensors[name], tensor)
+        assert loaded.tensors[name].dtype == tensor.dtype
+
+
+def test_two_checkpoints_are_kept(opened, tmp_path):
+    run = opened(tmp_path)
+    for rollout in (1, 9, 10, 11):
+        run.save(snapshot_of(rollout))
+    names = sorted(path.name for path in (tmp_path / "checkpoint").iterdir())
+    assert names == [
+        f"rollout-0000{n}.{kind}" for n in (10, 11) for kind in ("json", "safetensors")
+    ]
+
+
+def test_a_directory_in_use_is_refused(opened, tmp_path):
+    run = opened(tmp_path)
+    with pytest.raises(ValueError, match=r"is in use by another process$"):
+        opened(tmp_path)
+    run.close()
+    opened(tmp_path)
+
+
+def test_a_directory_is_free_again_however_its_process_ends(opened, tmp_path):
+    code = (
+        "import fcntl, sys, time; file = open(sys.argv[1], 'w');"
+        "fcntl.flock(file, fcntl.LOCK_EX); print(flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        with pytest.raises(ValueError, match="is in use by another process"):
+            opened(tmp_path)
+        process.kill()
+        process.wait()
+        opened(tmp_path)
+
+
+def test_another_configuration_is_refused_and_named(opened, tmp_path):
+    opened(tmp_path).close()
+    other = {**IDENTITY, "config": {"actor": {"horizon": 2, "hidden": (8, 8)}}}
+    with pytest.raises(ValueError, match=r"config\.actor\.horizon is 4 there and 2 here"):
+        opened(tmp_path, other)
+    opened(tmp_path, json.loads(json.dumps(IDENTITY)))
+
+
+def test_a_refused_run_does_not_keep_the_directory(opened, tmp_path):
+    """Also while the error is still at hand."""
+    opened(tmp_path).close()
+    with pytest.raises(ValueError, match="seeds") as refusal:
+        opened(tmp_path, {**IDENTITY, "seeds": [7]})
+    opened(tmp_path)
+    assert "choose another directory" in str(refusal.value)
+
+
+def test_a_foreign_directory_is_refused_and_left_alone(opened, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="is not empty and holds no run"):
+        opened(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(ValueError, match="is not a directory"):
+        opened(tmp_path / "thesis.tex")
+
+
+@pytest.mark.parametrize(
+    "leftover", ["provenance.json.partial", "provenance.json", "config.json.partial"]
+)
+def test_a_run_killed_while_it_began_can_begin_again(opened, tmp_path, leftover):
+    for name in ("lock", leftover):
+        (tmp_path / name).write_text("{}")
+    opened(tmp_path)
+    assert read_identity(tmp_path)["task"] == "t"
+    assert json.loads((tmp_path / "provenance.json").read_text()) == {"commit": "abc"}
+
+
+def test_the_first_provenance_stays(opened, tmp_path):
+    opened(tmp_path).close()
+    opened(tmp_path, provenance={"commit": "later"})
+    assert json.loads((tmp_path / "provenance.json").read_text()) == {"commit": "abc"}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "damage"),
+    [
+        (".safetensors", lambda data: data[: len(data) // 2]),
+        (".safetensors", lambda data: data[:-1] + bytes([data[-1] ^ 1])),
+        (".json", lambda data: data[: len(data) // 2]),
+        (".json", lambda data: b""),
+        (".json", lambda data: b"\xff\xfe\x00"),
+    ],
+    ids=["cut", "flipped bit", "half a record", "empty record", "garbage"],
+)
+def test_a_damaged_checkpoint_is_named_with_its_remedy(opened, tmp_path, suffix, damage):
+    run = opened(tmp_path)
+    run.save(snapshot_of(1))
+    run.save(snapshot_of(2))
+    victim = newest(tmp_path, suffix)
+    victim.write_bytes(damage(victim.read_bytes()))
+    with pytest.raises(ValueError, match="rollout-000002") as refusal:
+        run.load()
+    assert f"delete {newest(tmp_path)} to go on from the one before it" in str(refusal.value)
+    newest(tmp_path).unlink()
+    assert run.load().counters["rollouts"] == 1
+
+
+def test_a_lost_table_is_named_and_the_only_checkpoint_cannot_be_gone_back_from(opened, tmp_path):
+    run = opened(tmp_path)
+    run.save(snapshot_of(1))
+    newest(tmp_path, ".safetensors").unlink()
+    with pytest.raises(ValueError, match=r"rollout-000001.*start anew"):
+        run.load()
+
+
+@pytest.mark.parametrize("stage", ["save_file", "write_text"])
+def test_a_failed_write_leaves_the_previous_checkpoint(opened, tmp_path, monkeypatch, stage):
+    run = opened(tmp_path)
+    run.save(snapshot_of(1))
+
+    def full(*arguments):
+        Path(arguments[0] if stage == "write_text" else arguments[1]).with_suffix(".x").touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"maac_bench.run.{stage}", full)
+        with pytest.raises(OSError, match="No space left"):
+            run.save(snapshot_of(2))
+    assert load_checkpoint(tmp_path).counters["rollouts"] == 1
+    run.save(snapshot_of(2))
+    assert load_checkpoint(tmp_path).counters["rollouts"] == 2

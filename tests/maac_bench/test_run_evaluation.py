@@ -1,0 +1,67 @@
+"""`maac-bench evaluate`: the policies of a run directory, tested."""
+
+import pandas as pd
+import pytest
+
+from maac_bench.__main__ import main
+from maac_bench.checkpoint import capture
+from maac_bench.config import to_dict
+from maac_bench.episodes import Episodes
+from maac_bench.evaluation import run_episode
+from maac_bench.run import RunDirectory
+from maac_bench.run_evaluation import evaluate_run
+from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """A run of two seeds after its random rollout, and its trainer."""
+    monkeypatch.setattr(
+        "maac_bench.run_evaluation.make_training_task", lambda name: tiny_training(name)
+    )
+    trainer, config = tiny_trainer((3, 4)), to_dict(tiny_config())
+    trainer.rollout()
+    identity = {"task": PENDULUM, "algorithm": "maac", "seeds": [3, 4], "config": config}
+    run = RunDirectory(tmp_path, identity, {})
+    run.save(capture(trainer))
+    run.close()
+    yield tmp_path, trainer
+    trainer.close()
+
+
+def test_the_newest_policies_are_tested_and_the_numbers_repeat(trained):
+    path, trainer = trained
+    table = evaluate_run(path, 2)
+    assert (table["task"] == PENDULUM).all()
+    assert table["episode"].tolist() == [0, 0, 1, 1]
+    assert table["seed"].tolist() == [3, 4, 3, 4]
+    assert (table["rollout"] == 1).all()
+    assert (table["steps"] == 20).all()
+    again = evaluate_run(path, 2)
+    timed = ["ms_per_decision"]
+    pd.testing.assert_frame_equal(again.drop(columns=timed), table.drop(columns=timed))
+    environments = Episodes(tiny_training().make, [3, 4], "test")
+    record = run_episode(trainer.agent.policy, environments)
+    assert table["return"][:2].tolist() == pytest.approx(record.returns.tolist())
+    environments.close()
+
+
+def test_the_command_writes_the_table_and_prints_the_mean(trained, capsys):
+    path, _ = trained
+    assert main(["evaluate", str(path), "--episodes", "2"]) == 0
+    table = pd.read_csv(path / "evaluation.csv")
+    assert f"seed 3: {table['return'][::2].mean():.1f}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("episodes", ["0", "-1"])
+def test_no_episodes_are_refused(trained, capsys, episodes):
+    assert main(["evaluate", str(trained[0]), "--episodes", episodes]) == 2
+    assert f"episodes must be at least 1, got {episodes}" in capsys.readouterr().err
+
+
+def test_what_is_no_run_or_has_no_checkpoint_is_named(tmp_path, capsys):
+    assert main(["evaluate", str(tmp_path)]) == 2
+    assert "holds no run: config.json is missing" in capsys.readouterr().err
+    RunDirectory(tmp_path, {"task": PENDULUM}, {}).close()
+    assert main(["evaluate", str(tmp_path)]) == 2
+    assert "has no checkpoint yet" in capsys.readouterr().err

@@ -1,0 +1,88 @@
+"""Metrics, and what is kept of a seed that cannot go on."""
+
+import json
+
+import pytest
+from safetensors.torch import load_file
+
+from maac_bench.run import RunDirectory, read_metrics
+from tests.maac_bench.test_run import IDENTITY, rows_of_rollout, snapshot_of
+
+
+@pytest.fixture
+def run(tmp_path):
+    directory = RunDirectory(tmp_path, IDENTITY, {})
+    directory.load()
+    yield directory
+    directory.close()
+
+
+def test_metrics_are_one_table_per_seed(run, tmp_path):
+    for rollout in (1, 2):
+        run.log(rows_of_rollout(rollout))
+    text = (tmp_path / "seed-1" / "metrics.csv").read_text()
+    assert text == "rollout,env_steps,return\n1,10,1.33333333\n2,20,1.66666667\n"
+
+
+def test_columns_may_come_later(run, tmp_path):
+    run.log(rows_of_rollout(1))
+    run.log(rows_of_rollout(2, critic_loss=0.5))
+    assert (tmp_path / "seed-0" / "metrics.csv").read_text().splitlines() == [
+        "rollout,env_steps,return,critic_loss",
+        "1,10,0.333333333,",
+        "2,20,0.666666667,0.5",
+    ]
+    first, second = read_metrics(tmp_path, 0)
+    assert "critic_loss" not in first
+    assert second["critic_loss"] == "0.5"
+
+
+def test_rows_beyond_the_checkpoint_are_cut(run, tmp_path):
+    """Killed after the third rollout's row and before its checkpoint."""
+    for rollout in (1, 2):
+        run.log(rows_of_rollout(rollout))
+        run.save(snapshot_of(rollout))
+    run.log(rows_of_rollout(3, critic_loss=7.0))
+    run.close()
+    again = RunDirectory(tmp_path, IDENTITY, {})
+    assert again.load().counters["rollouts"] == 2
+    again.log(rows_of_rollout(3))
+    again.close()
+    for seed in (0, 1):
+        rows = read_metrics(tmp_path, seed)
+        assert [row["rollout"] for row in rows] == ["1", "2", "3"]
+        assert "critic_loss" not in rows[-1]
+
+
+def test_without_a_checkpoint_the_metrics_begin_anew(run, tmp_path):
+    run.log(rows_of_rollout(1))
+    run.close()
+    again = RunDirectory(tmp_path, IDENTITY, {})
+    assert again.load() is None
+    again.log(rows_of_rollout(1))
+    again.close()
+    assert len(read_metrics(tmp_path, 0)) == 1
+
+
+def test_numbers_keep_nine_digits(run, tmp_path):
+    run.log([{"seed": 0, "rollout": 1, "env_steps": 10_000_000, "return": 12345.678901}])
+    (row,) = read_metrics(tmp_path, 0)
+    assert (row["env_steps"], row["return"]) == ("10000000", "12345.6789")
+
+
+def test_a_seed_without_metrics_has_no_rows(run, tmp_path):
+    assert read_metrics(tmp_path, 0) == []
+
+
+def test_the_same_numbers_are_there_for_tensorboard(run, tmp_path):
+    run.log(rows_of_rollout(1))
+    run.close()
+    assert list((tmp_path / "seed-0").glob("events*"))
+
+
+def test_a_failed_seed_is_kept_with_its_reason(run, tmp_path):
+    run.bury(1, "critic_loss is not finite", snapshot_of(4))
+    record = json.loads((tmp_path / "seed-1" / "failure.json").read_text())
+    assert record["reason"] == "critic_loss is not finite"
+    assert record["counters"]["rollouts"] == 4
+    assert load_file(tmp_path / "seed-1" / "failure.safetensors")["x.0"].tolist() == [[4.0] * 3] * 2

@@ -1,0 +1,135 @@
+"""`maac-bench train` from the command line."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from maac_bench.__main__ import main
+from maac_bench.cli import parse
+from maac_bench.config import from_dict
+from maac_bench.presets import preset
+from maac_bench.run import read_identity
+from tests.maac_bench.test_training import table
+
+PENDULUM = "maac_bench/Pendulum-v0"
+SMALL = [
+    *("--task", PENDULUM, "--size", "tiny", "--compile", "no", "--threads", "1"),
+    *("--data.random-rollouts", "1", "--data.updates-per-step", "1", "--data.batch-size", "16"),
+    *("--data.branch-transitions", "200", "--data.model-capacity", "400"),
+    *("--actor.hidden", "8", "--actor.horizon", "1", "--critic.hidden", "8"),
+    *("--model.hidden", "8", "--model.members", "2", "--model.max-epochs", "2"),
+]
+
+
+def refusal(capsys, tmp_path, *arguments: str) -> str:
+    """The one line with which the command refuses, having written nothing."""
+    out = tmp_path / "run"
+    try:
+        status = main(["train", "--out", str(out), *arguments])
+    except SystemExit as end:
+        status = end.code
+    error = capsys.readouterr().err
+    assert status == 2
+    assert not out.exists(), "refused before anything is written"
+    assert error.startswith("maac-bench: ")
+    assert error.count("\n") == 1, "one clear line"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--task", "x"], "unknown task 'x'"),
+        (["--task", "x"], "maac_bench/HalfCheetah-v0, maac_bench/Hopper-v0"),
+        (["--task", "nowhere:X-v0"], "unknown task 'nowhere:X-v0'"),
+        (["--task", "CartPole-v1"], "'CartPole-v1' needs continuous actions in one vector"),
+        (["--algo", "x"], "unknown algorithm 'x'; choose from sac, mbpo, steve, maac, maac-h0"),
+        (["--algo=x"], "unknown algorithm 'x'"),
+        (["--size", "x"], "unknown size 'x'; choose from paper, small, tiny"),
+        (["--device", "tpu"], "unknown device 'tpu'; choose from cpu, cuda, cuda:N"),
+        (["--device", "cuda:"], "device 'cuda:'"),
+        (["--device", "cpu:one"], "device 'cpu:one'"),
+        (["--seeds", "-1"], "seeds must be distinct and at least 0, got (-1,)"),
+        (["--seeds", "3", "3"], "seeds must be distinct"),
+        (["--rollouts", "0"], "rollouts must be at least 1, got 0"),
+        (["--threads", "0"], "threads must be at least 1, got 0"),
+        (["--actor.horizon", "-1"], "horizon must be at least 0, got -1"),
+        (["--actor.horizon", "four"], "'four'"),
+        (["--actor.activation", "sin"], "unknown activation 'sin'; choose from relu, swish, tanh"),
+        (["--model.activation", "sin"], "unknown activation 'sin'; choose from relu, swish, tanh"),
+        (["--critic.target", "mc"], "'mc'"),
+        (["--data.model-share", "2"], "model_share must lie in [0, 1], got 2.0"),
+        (["--discount", "1"], "discount must lie in [0, 1), got 1.0"),
+        (["--critic.target-members", "9"], "target_members 9 exceeds the ensemble's 8 members"),
+        (["--colour", "red"], "--colour"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_a_status(capsys, tmp_path, arguments, message):
+    assert message in refusal(capsys, tmp_path, *arguments)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_missing_gpu_is_named(capsys, tmp_path):
+    assert "device cuda is not available here" in refusal(capsys, tmp_path, "--device", "cuda")
+
+
+def shown(capsys, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as end:
+        main(["train", *arguments, "--help"])
+    assert end.value.code == 0
+    return " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+def test_help_shows_the_defaults_of_the_chosen_algorithm(capsys):
+    plain, ablated = shown(capsys), shown(capsys, "--algo", "maac-h0")
+    horizon = "--actor.horizon INT H, model transitions in the actor objective; 0 is the SAC actor"
+    assert f"{horizon} (default: 4)" in plain
+    assert f"{horizon} (default: 0)" in ablated
+    assert "(default: maac-h0)" in ablated
+
+
+def test_help_shows_the_defaults_of_the_chosen_size_and_task(capsys):
+    text = shown(capsys, "--size=small", "--task=maac_bench/Ant-v0")
+    assert "--actor.hidden [INT [INT ...]] hidden layer widths (default: 128 128)" in text
+    assert "(default: 1 25)" in text
+
+
+def test_options_change_the_preset_and_nothing_else():
+    command = parse(
+        ["train", "--out", "x", "--algo", "mbpo", "--size", "small", "--critic.count", "3"]
+    )
+    expected = preset("mbpo", "maac_bench/HalfCheetah-v0", "small")
+    assert command.config.critic.count == 3
+    assert command.config.data == expected.data
+    assert command.config.actor == expected.actor
+
+
+def start(folder) -> list[str]:
+    return ["train", "--out", str(folder), *SMALL, "--seeds", "0", "1", "--rollouts", "4"]
+
+
+@pytest.mark.slow
+def test_a_killed_process_leaves_a_run_that_ends_up_the_same(tmp_path, capsys):
+    """SIGKILL after a checkpoint, at whatever the process was doing."""
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    command = [sys.executable, "-m", "maac_bench", *start(killed)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while not (killed / "checkpoint" / "rollout-000002.json").exists():
+            assert process.poll() is None, "it ended before its second checkpoint"
+            time.sleep(0.02)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
+    assert not (killed / "checkpoint" / "rollout-000004.json").exists()
+    for folder in (killed, whole):
+        assert main(start(folder)) == 0
+        assert "4 rollouts of maac on maac_bench/Pendulum-v0" in capsys.readouterr().out
+    assert from_dict(read_identity(killed)["config"]).actor.horizon == 1
+    for seed in (0, 1):
+        assert len(table(whole, seed)) == 4
+        assert table(killed, seed) == table(whole, seed)

@@ -1,0 +1,132 @@
+"""Training in a run directory: interruptions, broken seeds and going on."""
+
+import json
+
+import pytest
+from safetensors.torch import load_file
+
+from maac_bench.run import read_metrics
+from maac_bench.trainer import Trainer
+from maac_bench.training import RunSettings, train
+from tests.maac_bench.trainers import STEPS, fill_, tiny_config, tiny_training
+
+
+@pytest.fixture(autouse=True)
+def _short_rollouts(monkeypatch):
+    monkeypatch.setattr("maac_bench.training.make_training_task", lambda name: tiny_training(name))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Trains in a folder of that name."""
+
+    def go(
+        folder: str, rollouts: int = 4, seeds: tuple[int, ...] = (0, 1), algorithm: str = "maac"
+    ):
+        out, config = tmp_path / folder, tiny_config(algorithm)
+        task = "maac_bench/Pendulum-v0"
+        train(RunSettings(task, algorithm, seeds, rollouts, out, compiled=False), config, {})
+        return out
+
+    return go
+
+
+def table(path, seed):
+    """Metrics without wall-clock."""
+    rows = read_metrics(path, seed)
+    return [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in rows]
+
+
+def break_policy(monkeypatch, seed: int, rollout: int) -> None:
+    """That seed's policy says NaN from the beginning of that rollout on."""
+    whole = Trainer.rollout
+
+    def rollout_with_accident(trainer, on_step=lambda: None):
+        if trainer.rollouts == rollout and seed in trainer.seeds:
+            k = trainer.seeds.index(seed)
+            fill_([p[k] for p in trainer.agent.policy.parameters], float("nan"))
+        return whole(trainer, on_step)
+
+    monkeypatch.setattr(Trainer, "rollout", rollout_with_accident)
+
+
+def test_a_run_holds_what_it_takes_to_read_and_to_go_on(run):
+    out = run("run", 2)
+    identity = json.loads((out / "config.json").read_text())
+    assert (identity["task"], identity["seeds"]) == ("maac_bench/Pendulum-v0", [0, 1])
+    assert identity["config"]["actor"]["horizon"] == tiny_config().actor.horizon
+    for seed in (0, 1):
+        assert [row["rollout"] for row in table(out, seed)] == ["1", "2"]
+    names = [path.name for path in (out / "checkpoint").glob("*.json")]
+    assert sorted(names) == ["rollout-000001.json", "rollout-000002.json"]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "step"),
+    [("maac", 7), ("maac", STEPS), ("maac", 2 * STEPS + 7), ("sac", STEPS + 1)],
+)
+def test_an_interrupted_run_ends_up_the_same(run, monkeypatch, algorithm, step):
+    """In the random phase, between two rollouts, in the middle of one, and without a model."""
+    whole, act = run("whole", 3, algorithm=algorithm), Trainer._act
+
+    def interrupt(trainer):
+        if trainer.env_steps == step:
+            raise KeyboardInterrupt
+        return act(trainer)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_act", interrupt)
+        with pytest.raises(KeyboardInterrupt, match=f"interrupted after {step // STEPS} rollouts"):
+            run("cut", 3, algorithm=algorithm)
+    cut = run("cut", 3, algorithm=algorithm)
+    for seed in (0, 1):
+        assert table(cut, seed) == table(whole, seed)
+
+
+def test_a_finished_run_can_be_prolonged(run):
+    whole = run("whole")
+    run("pieces", 2)
+    run("pieces", 2)
+    pieces = run("pieces", 4)
+    for seed in (0, 1):
+        assert table(pieces, seed) == table(whole, seed)
+
+
+def test_a_broken_seed_stops_and_the_other_is_finished_as_if_nothing_had_happened(run, monkeypatch):
+    whole = run("whole")
+    with monkeypatch.context() as patched:
+        break_policy(patched, seed=0, rollout=2)
+        with pytest.raises(FloatingPointError, match="stopped early: seeds 0;"):
+            run("broken")
+    broken = whole.parent / "broken"
+    record = json.loads((broken / "seed-0" / "failure.json").read_text())
+    assert "not finite" in record["reason"]
+    assert record["counters"]["seeds"] == [0]
+    state = load_file(broken / "seed-0" / "failure.safetensors")
+    assert state["policy.0"].isnan().all()
+    assert table(broken, 0) == table(whole, 0)[:2]
+    assert not (broken / "seed-1" / "failure.json").exists()
+    for one, other in zip(table(broken, 1), table(whole, 1), strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            expected = pytest.approx(float(other[name]), rel=5e-3, abs=5e-3)
+            assert float(one[name]) == expected, name
+
+
+def test_a_run_that_lost_a_seed_goes_on_with_the_rest(run, monkeypatch, tmp_path):
+    with monkeypatch.context() as patched:
+        break_policy(patched, seed=0, rollout=1)
+        with pytest.raises(FloatingPointError):
+            run("broken", 2)
+    with pytest.raises(FloatingPointError, match="stopped early: seeds 0;"):
+        run("broken", 3)
+    assert [len(table(tmp_path / "broken", seed)) for seed in (0, 1)] == [1, 3]
+
+
+@pytest.mark.parametrize(("seeds", "rollout"), [((0,), 2), ((0, 1), 1)])
+def test_a_run_whose_seeds_all_break_says_so_every_time(run, monkeypatch, seeds, rollout):
+    for seed in seeds:
+        break_policy(monkeypatch, seed, rollout)
+    for _ in range(2):
+        with pytest.raises(FloatingPointError, match="stopped early: seeds 0"):
+            run("broken", 3, seeds)

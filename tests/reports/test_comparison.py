@@ -1,0 +1,201 @@
+"""`maac-bench compare` on made-up run directories, against numbers computed by hand."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from maac_bench.__main__ import main
+from reports.comparison import THRESHOLDS, compare
+from reports.comparison_output import beside_published, describe, read_published
+
+TASK = "maac_bench/Pendulum-v0"
+
+
+def make_run(folder: Path, algo: str, returns: dict[int, list[float]], task: str = TASK, **config):
+    """A run directory as far as a comparison reads it; 200 steps per episode."""
+    folder.mkdir(parents=True)
+    identity = {"task": task, "algorithm": algo, "seeds": list(returns), "config": config}
+    (folder / "config.json").write_text(json.dumps(identity))
+    for seed, values in returns.items():
+        if values:
+            rows = [f"{k},{200 * k},{value}" for k, value in enumerate(values, start=1)]
+            path = folder / f"seed-{seed}" / "metrics.csv"
+            path.parent.mkdir()
+            path.write_text("\n".join(["rollout,env_steps,return", *rows]) + "\n")
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path) -> Path:
+    root = tmp_path / "runs"
+    make_run(root / "maac", "maac", {0: [1, 2, 3, 4, 5, 6], 1: [3, 4, 5, 6, 7, 8]})
+    make_run(root / "sac", "sac", {0: [0, 0, 0, 0, 0, 0, 99], 1: [5, 5, 5, 5, 5, 5]})
+    return root
+
+
+def test_scores_by_hand(runs):
+    found = compare([runs / "maac", runs / "sac"])
+    rows = found.table.set_index("algo")
+    # The last five of the first six evaluations: seeds 4 and 6 of maac, 0 and 5 of sac.
+    assert rows.loc["maac", ["final", "final_low", "final_high"]].tolist() == [5, 4, 6]
+    assert rows.loc["sac", ["final", "final_low", "final_high"]].tolist() == [2.5, 0, 5]
+    assert rows.loc["maac", ["area", "area_low", "area_high"]].tolist() == [4.5, 3.5, 5.5]
+    assert rows.loc["sac", ["seeds", "shortest", "longest", "compared_at"]].tolist() == [2, 6, 7, 6]
+    pair = found.improvement.iloc[0]
+    assert (pair["algo"], pair["than"], pair["tasks"]) == ("maac", "sac", 1)
+    assert pair["value"] == pytest.approx(3 / 4)  # 4 > 0, 6 > 0, 6 > 5, but not 4 > 5
+    # Shares of the range 0 to 6: 4/6 and 1 against 0 and 5/6.
+    shares = found.profile.pivot(index="algo", columns="threshold", values="share")
+    assert shares.loc["maac"].tolist() == [1, 1, 1, 0.5, 0.5]
+    assert shares.loc["sac"].tolist() == [0.5, 0.5, 0.5, 0.5, 0]
+    assert tuple(shares.columns) == THRESHOLDS
+
+
+def test_a_folder_of_runs_is_all_its_runs_once(runs):
+    pd.testing.assert_frame_equal(
+        compare([runs]).table, compare([runs, runs / "sac", runs / "maac"]).table
+    )
+
+
+def test_seeds_of_several_directories_come_together(runs, tmp_path):
+    make_run(tmp_path / "more", "maac", {7: [9] * 6})
+    table = compare([runs, tmp_path / "more"]).table.set_index("algo")
+    assert table.loc["maac", "seeds"] == 3
+    assert table.loc["maac", "final"] == pytest.approx(19 / 3)
+
+
+def test_unequal_lengths_and_missing_seeds_are_said(runs, tmp_path):
+    make_run(tmp_path / "short", "steve", {0: [1, 2], 4: []})
+    found = compare([runs, tmp_path / "short"])
+    assert set(found.table["compared_at"]) == {2}
+    assert found.remarks == (
+        f"left out: steve on {TASK} seed 4 has no evaluation yet",
+        f"unequal lengths on {TASK}: 2 to 7 episodes; compared at episode 2, "
+        "the last of steve seed 0",
+    )
+    assert found.table.set_index("algo").loc["maac", "final"] == pytest.approx((1.5 + 3.5) / 2)
+    for remark in found.remarks:
+        assert remark in describe(found)
+
+
+def test_equal_lengths_need_no_remark(runs):
+    assert compare([runs / "maac"]).remarks == ()
+
+
+def test_a_gap_leaves_the_seed_out(runs):
+    path = runs / "maac" / "seed-0" / "metrics.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:3] + lines[4:]) + "\n")
+    found = compare([runs / "maac"])
+    assert found.remarks == (f"left out: maac on {TASK} seed 0 lacks evaluations in between",)
+    assert found.table["final"].tolist() == [6]
+
+
+def test_pairs_are_compared_on_the_tasks_they_share(runs, tmp_path):
+    other = "maac_bench/CartPole-v0"
+    make_run(tmp_path / "a", "maac", {0: [0]}, other)
+    make_run(tmp_path / "b", "sac", {0: [1]}, other)
+    make_run(tmp_path / "c", "steve", {0: [1]}, other)
+    found = compare([runs, *(tmp_path / name for name in "abc")])
+    pairs = found.improvement.set_index(["algo", "than"])
+    assert pairs.loc[("maac", "sac"), "tasks"] == 2
+    assert pairs.loc[("maac", "sac"), "value"] == pytest.approx((3 / 4 + 0) / 2)
+    assert pairs.loc[("maac", "steve"), "tasks"] == 1
+    # Only CartPole has all three: their ranges there are 0 to 1.
+    assert found.profile.groupby("algo")["share"].max().to_dict() == {
+        "maac": 0.0,
+        "sac": 1.0,
+        "steve": 1.0,
+    }
+
+
+def test_published_curves_are_read_at_the_same_steps(runs, tmp_path):
+    path = tmp_path / "mbpo-published.csv"
+    rows = ["step,time,reward,seed", "1000,1,10,0", "1000,1,30,1", "2000,2,99,0", "2000,2,99,1"]
+    path.write_text("\n".join(rows) + "\n")
+    found = compare([runs])
+    published = read_published([path], found)
+    assert beside_published(found, published) == [
+        "published mbpo-published: 20 [10, 30] at step 1000, 2 seeds "
+        "(ours: 1200 steps at episode 6)"
+    ]
+    late = published.assign(env_steps=1e6)
+    assert beside_published(found, late)[0].endswith("begins after 1200 environment steps")
+
+
+def test_the_command_prints_writes_and_draws(runs, tmp_path, capsys):
+    path = tmp_path / "mbpo.csv"
+    path.write_text("step,time,reward,seed\n500,1,10,0\n1000,2,30,0\n")
+    table, figure = tmp_path / "table.csv", tmp_path / "figure.png"
+    arguments = ["--curves", str(path), "--out", str(table), "--figure", str(figure)]
+    assert main(["compare", str(runs), *arguments]) == 0
+    output = capsys.readouterr().out
+    assert "unequal lengths on maac_bench/Pendulum-v0: 6 to 7 episodes" in output
+    assert "maac > sac" in output
+    assert "5 [4, 6]" in output
+    assert "published mbpo: 30 [30, 30]" in output
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    written = pd.read_csv(table)
+    assert list(written["algo"]) == ["maac", "sac"]
+    assert list(written["final"]) == [5, 2.5]
+
+
+def refusal(capsys, *arguments: object) -> str:
+    assert main(["compare", *map(str, arguments)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("maac-bench: ")
+    assert error.count("\n") == 1, "one clear line"
+    return error
+
+
+def test_bad_input_is_one_line(runs, tmp_path, capsys):
+    assert "holds no run: config.json is missing" in refusal(capsys, tmp_path / "nowhere")
+    assert "figure must end in .png" in refusal(capsys, runs, "--figure", "x.pdf")
+    make_run(tmp_path / "again", "maac", {1: [1]})
+    assert "seed 1 of maac" in refusal(capsys, runs, tmp_path / "again")
+    make_run(tmp_path / "empty", "maac", {5: []})
+    assert "there is no evaluation to compare" in refusal(capsys, tmp_path / "empty")
+    (tmp_path / "empty" / "config.json").write_text("{}")
+    assert "names no task, algorithm and seeds" in refusal(capsys, tmp_path / "empty")
+    (tmp_path / "empty" / "config.json").write_text("{")
+    assert "is damaged" in refusal(capsys, tmp_path / "empty")
+    (runs / "sac" / "seed-0" / "metrics.csv").write_text("rollout,env_steps,return\n1,200,x\n")
+    assert "metrics.csv is damaged" in refusal(capsys, runs)
+
+
+def test_other_settings_under_one_name_are_refused(tmp_path, capsys):
+    one = make_run(tmp_path / "one", "maac", {0: [1]}, actor={"horizon": 4})
+    two = make_run(tmp_path / "two", "maac", {1: [1]}, actor={"horizon": 2, "new": 1})
+    error = refusal(capsys, one, two)
+    assert "actor.horizon is 4 and 2" in error
+    make_run(tmp_path / "three", "maac", {2: [1]}, actor={"horizon": 4, "new": 1})
+    assert len(compare([one, tmp_path / "three"]).table) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("step,reward,seed\n1,1,1\n", "lacks the column 'time'"),
+        ("step,time,reward,seed\n", "has no finite curve"),
+        ("step,time,reward,seed\n1,1,,0\n", "has no finite curve"),
+        ("step,time,reward,seed\n1,1,x,0\n", "has an entry that is no number"),
+        ("step,time,reward,seed\n1,1,2,0\n1,1,3,0\n", "two rewards of one seed at one step"),
+    ],
+)
+def test_bad_published_curves_are_named(runs, tmp_path, capsys, text, message):
+    path = tmp_path / "published.csv"
+    path.write_text(text)
+    error = refusal(capsys, runs, "--curves", path)
+    assert "published.csv" in error
+    assert message in error
+
+
+def test_published_curves_need_one_task_and_a_name_of_their_own(runs, tmp_path, capsys):
+    path = tmp_path / "sac.csv"
+    path.write_text("step,time,reward,seed\n1,1,1,0\n")
+    assert "two curves are called 'sac'" in refusal(capsys, runs, "--curves", path)
+    make_run(tmp_path / "other", "maac", {0: [1]}, "maac_bench/CartPole-v0")
+    error = refusal(capsys, runs, tmp_path / "other", "--curves", path)
+    assert "published curves are of one task, these runs of 2" in error

@@ -1,0 +1,419 @@
+"""The page of all reports: complete, self-contained, and the numbers of the tables."""
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from maac_bench.__main__ import main as maac_bench
+from reports.curve_tables import score_table, summary_table, timing_table
+from reports.files import ROOT, write_csv
+from reports.page.__main__ import main
+from reports.page.build import build_page
+from reports.page.markup import page_html
+from reports.page.mathml import mathml
+from reports.page.sections import SECTIONS
+from reports.provenance import publish, record
+from reports.registry import REPORTS
+
+LOADING = {"src", "srcset", "poster", "data", "action", "background", "xlink:href"}
+FRAME = """<!DOCTYPE html><body><pre id="out"></pre>
+<iframe src="probe.html{fragment}" style="border:0;width:{width}px;height:800px"></iframe><script>
+const out = document.getElementById("out");
+addEventListener("message", (event) => {{ out.textContent = event.data; }});
+</script>"""
+PROBE = """<script>
+addEventListener("load", () => {
+  const group = document.querySelector("#figure2-quick-data");
+  const picture = () => group.querySelector("svg").innerHTML;
+  const press = (query) => { group.querySelector(query).click(); return picture(); };
+  const whole = picture();
+  const result = {
+    whole,
+    without_maac: press('[data-hide="maac"]'),
+    pressed: group.querySelector('[data-hide="maac"]').getAttribute("aria-pressed"),
+    again: press('[data-hide="maac"]'),
+    without_seed: press('[data-hide="seed-1"]'),
+    with_seed: press('[data-hide="seed-1"]'),
+    zoomed: press('[data-zoom="in"]'),
+    moved: press('[data-zoom="right"]'),
+    reset: press('[data-zoom="reset"]'),
+    images: [...document.images].map((image) => image.complete && image.naturalWidth > 0),
+    overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    hidden: [...document.querySelectorAll('[aria-pressed="false"]')].length,
+  };
+  const svg = group.querySelector("svg");
+  const box = svg.getBoundingClientRect();
+  svg.setPointerCapture = () => {};  // made-up pointers cannot be captured
+  const point = (kind, share) => svg.dispatchEvent(new PointerEvent(kind, {
+    clientX: box.left + share * box.width, clientY: box.top + 50, pointerId: 1, bubbles: true }));
+  point("pointermove", 0.5);
+  result.values = svg.querySelectorAll(".value").length;
+  point("pointerdown", 0.4); point("pointermove", 0.7); point("pointerup", 0.7);
+  result.dragged = picture();
+  svg.dispatchEvent(new MouseEvent("dblclick"));
+  result.back = picture();
+  parent.postMessage("PROBE" + JSON.stringify(result) + "END", "*");
+});
+</script>"""
+
+
+class Page(HTMLParser):
+    """What a page has: what it loads, its images, links, anchors and embedded data."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.loads, self.images, self.links, self.anchors = [], [], [], []
+        self.data, self.style, self.open = {}, "", []
+        self.group = self.kind = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        named = dict(attributes)
+        self.loads += [value for name, value in attributes if name in LOADING]
+        if tag == "link":
+            self.loads.append(named["href"])
+        if tag == "img":
+            self.images.append(named)
+        if tag == "a":
+            self.links.append(named["href"])
+        if "id" in named:
+            self.anchors.append(named["id"])
+        if named.get("class") == "group":
+            self.group = named["id"]
+        self.kind = named.get("type", tag)
+
+    def handle_endtag(self, _tag):
+        self.kind = ""
+
+    def handle_data(self, data):
+        if self.kind == "application/json":
+            self.data[self.group] = json.loads(data)
+        if self.kind == "style":
+            self.style += data
+
+
+@pytest.fixture(scope="module")
+def committed() -> str:
+    return build_page(ROOT / "reports")
+
+
+def make_curves(folder: Path, profile: str, task: str) -> None:
+    """A small report of learning curves, one seed of which has not ended."""
+    rows = [
+        {"task": task, "algo": algo, "seed": seed, "episode": k, "env_steps": 1000 * k}
+        | {"return": 100.5 * k * (seed + 1) - 7 * len(algo)}
+        for algo in ("maac", "sac")
+        for seed in (0, 1)
+        for k in range(1, 61 - 20 * (algo == "sac" and seed == 1))
+    ]
+    data = pd.DataFrame(rows).assign(profile=profile)
+    scores = score_table(data, {task: 60}, (50,))
+    summary = summary_table(data, scores, ("final", "area", "return_at_50"), against="maac")
+    configuration = {"profile": profile, "label": "reduced: for tests", "seeds": [0, 1]}
+    origin = record("maac-bench figure made-up", configuration)
+    origin["unfinished"] = ["Made/sac seed 1: 40 of 60 episodes"]
+    publish({"data.csv": data, "summary.csv": summary}, folder, origin)
+    timings = timing_table(data.assign(seconds=2.0, seconds_update=1.0))
+    write_csv(timings, folder / "timings.csv")
+
+
+@pytest.fixture
+def reduced(tmp_path) -> Path:
+    """Two profiles of one report, and nothing else."""
+    reports = tmp_path / "all" / "reports"
+    make_curves(reports / "figure2", "quick", "maac_bench/Pendulum-v0")
+    make_curves(reports / "figure2" / "mujoco", "mujoco", "maac_bench/HalfCheetah-v0")
+    return reports
+
+
+def test_nothing_is_loaded_from_elsewhere(committed):
+    page = Page(committed)
+    assert page.loads
+    assert all(source.startswith("data:") for source in page.loads)
+    assert "url(" not in page.style
+    assert "@import" not in page.style
+    script = committed.rpartition("<script>")[2]
+    assert not re.search(r"\b(fetch|import|XMLHttpRequest|WebSocket|Worker)\b", script)
+    assert re.findall(r"url\(.", script) == ["url(#"]
+    assert len(committed.encode()) < 6e6
+
+
+def test_every_image_is_a_png_of_the_stated_size(committed):
+    images = Page(committed).images
+    assert len(images) >= 6
+    for image in images:
+        data = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"), validate=True)
+        picture = Image.open(io.BytesIO(data))
+        assert picture.format == "PNG"
+        assert picture.size == (int(image["width"]), int(image["height"]))
+        picture.load()
+        assert image["alt"]
+
+
+def test_every_link_within_the_page_leads_somewhere(committed):
+    page = Page(committed)
+    assert len(set(page.anchors)) == len(page.anchors)
+    inner = [link for link in page.links if not link.startswith(("http://", "https://"))]
+    assert {"#figure3", "#errata"} <= set(inner)
+    assert {link.removeprefix("#") for link in inner} <= set(page.anchors)
+
+
+def test_every_report_is_there_with_its_origin(committed):
+    for name in SECTIONS:
+        assert f'<section id="{name}">' in committed
+    for path in [
+        *ROOT.glob("reports/*/provenance.json"),
+        *ROOT.glob("reports/*/*/provenance.json"),
+    ]:
+        if path.parent.name in SECTIONS or path.parent.parent.name in SECTIONS:
+            assert json.loads(path.read_text())["commit"].split()[0] in committed
+    assert "Errata of" in committed
+    assert "gradient_pathwise" in committed
+
+
+def test_the_profiles_are_those_that_can_be_run():
+    for name, report in REPORTS.items():
+        if name in SECTIONS:
+            assert set(SECTIONS[name].profiles) == set(report.profiles), name
+
+
+def curves_of(group: dict) -> set[tuple]:
+    return {
+        (chart["title"], series["name"], int(seed), x, y)
+        for chart in group["charts"]
+        for series in chart["series"]
+        for seed, curve in series["seeds"].items()
+        for x, y in zip(curve["x"], curve["y"], strict=True)
+    }
+
+
+def test_embedded_curves_are_the_table(reduced):
+    groups = Page(build_page(reduced)).data
+    assert list(groups) == ["figure2-quick-data", "figure2-mujoco-data"]
+    table = pd.read_csv(reduced / "figure2" / "data.csv")
+    rows = table[["task", "algo", "seed", "env_steps", "return"]].itertuples(index=False)
+    assert curves_of(groups["figure2-quick-data"]) == {tuple(row) for row in rows}
+    line = groups["figure2-quick-data"]["charts"][0]["series"][0]["line"]
+    assert line["x"] == [1000 * k for k in range(1, 61)]
+    # Two seeds, 100.5 k and 201 k: their mean, and the extremes as the interval.
+    assert line["y"][1] == pytest.approx(100.5 * 3 - 28)
+    assert (line["low"][1], line["high"][1]) == (pytest.approx(173), pytest.approx(374))
+
+
+def test_embedded_errors_are_figure_3s_table(committed):
+    group = Page(committed).data["figure3-quick-data"]
+    table = pd.read_csv(ROOT / "reports" / "figure3" / "data.csv")
+    table = table[(table["critic"] == "learned") & (table["reference"] == "return")]
+    table = table[(table["regime"] == "few") & table["gain"].isin(["poor", "near-optimal"])]
+    titles = table["regime"] + " data, " + table["gain"] + " gain"
+    names = table["dynamics"] + " dynamics"
+    columns = (titles, names, table["seed"], table["horizon"], table["l1_error"])
+    assert curves_of(group) == set(zip(*columns, strict=True))
+
+
+def test_what_is_missing_is_named(reduced):
+    text = build_page(reduced)
+    assert "Not run yet: profile paper." in text  # figure2
+    assert text.count("Not run yet: profiles quick, paper.") == 2  # figure3, estimators
+    assert text.count("Not run yet: profiles quick, mujoco, paper.") == 2  # ablations, table1
+    assert "Not run yet: <code>make bench</code>" in text
+    assert "Missing: docs/errata.md" in text
+    assert "<strong>Unfinished:</strong> Made/sac seed 1: 40 of 60 episodes" in text
+    assert "reduced: for tests" in text
+
+
+def test_the_papers_numbers_stand_beside_ours(reduced):
+    text = build_page(reduced)
+    row = re.search(r"<tr><td>HalfCheetah</td><td>return after 50 .*?</tr>", text)[0]
+    # 50 episodes: 100.5 and 201 times 50, less 28.
+    assert "about\xa010\xa0000" in row
+    assert "7\u202f510 [4\u202f997, 10\u202f022] (figure2, profile mujoco: reduced" in row
+    assert re.search(r"<tr><td>Ant</td><td>final return</td>.*?not run yet</td></tr>", text)
+    assert "Pendulum" not in text[: text.index('<section id="figure3">')]
+
+
+def test_table_1_is_summarised(reduced):
+    rows = [
+        {"task": "maac_bench/Hopper-v0", "seed": seed, "mpc": mpc, "episode": k}
+        | {"return": 1000.0 + 100 * seed + 10 * k + 500 * mpc}
+        for seed in (0, 1)
+        for mpc in (0, 1)
+        for k in (1, 2, 3)
+    ]
+    origin = record("maac-bench figure table1", {"profile": "quick"})
+    publish({"data.csv": pd.DataFrame(rows)}, reduced / "table1", origin)
+    text = build_page(reduced)
+    cells = "<td>maac_bench/Hopper-v0</td><td>yes</td><td>2</td><td>1\u202f570 ± 70.7</td>"
+    assert cells in text
+    assert "1\u202f570 ± 70.7 (table1, profile quick, 2 seeds)" in text
+
+
+def test_other_data_than_recorded_are_called_so(reduced):
+    assert "Not as recorded" not in build_page(reduced)
+    path = reduced / "figure2" / "data.csv"
+    path.write_text(path.read_text() + "\n")
+    assert "<strong>Not as recorded:</strong> data.csv" in build_page(reduced)
+
+
+def test_the_same_bytes_without_loading_what_computes(reduced, tmp_path):
+    out = tmp_path / "index.html"
+    code = (
+        "import sys; from pathlib import Path; from reports.page.build import write_page;"
+        "write_page(Path(sys.argv[1]), Path(sys.argv[2]));"
+        "print({'torch', 'maac_bench', 'analytic', 'gymnasium'} & set(sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(reduced), str(out)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout == "set()\n"
+    assert out.read_text(encoding="utf-8") == build_page(reduced)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [lambda folder: main([folder]), lambda folder: maac_bench(["report", "--reports", folder])],
+)
+def test_the_commands_write_beside_the_reports(reduced, capsys, command):
+    assert command(str(reduced)) == 0
+    assert (reduced / "index.html").stat().st_size > 10_000
+    assert "index.html: 0." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("data.csv", "a,b\n1,2\n", "data.csv lacks the column"),
+        ("summary.csv", "", "summary.csv cannot be read"),
+        ("provenance.json", "{", "provenance.json is damaged"),
+        ("README.md", "# T\n\n$\\unknown$\n", "\\unknown, which this page cannot draw"),
+        ("README.md", "# T\n\n![a](gone.png)\n", "gone.png is missing"),
+    ],
+)
+def test_damaged_data_are_one_line(reduced, capsys, name, content, message):
+    (reduced / "figure2" / name).write_text(content)
+    assert main([str(reduced)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("reports.page: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (reduced / "index.html").exists()
+
+
+def test_bad_places_are_one_line(reduced, capsys, tmp_path):
+    assert main([str(tmp_path / "nowhere")]) == 2
+    assert "nowhere is no folder of reports" in capsys.readouterr().err
+    assert main([str(reduced), str(tmp_path / "no" / "out.html")]) == 1
+    assert "out.html" in capsys.readouterr().err
+
+
+def test_pages_link_within_the_page_or_not_at_all(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text(
+        "# T\n\n[a](../../docs/errata.md) [b](settings.py) `$x$` [c](https://example.org)\n\n"
+        "## U\n\n| h |\n|---|\n| $a_1 < b$ |\n"
+    )
+    html = page_html(path, {"docs/errata.md": "errata"}, level=2)
+    assert '<a href="#errata">a</a> b <code>$x$</code> <a href="https://example.org">c</a>' in html
+    assert "<h2>T</h2>" in html
+    assert "<h3>U</h3>" in html
+    assert "<msub><mi>a</mi><mn>1</mn></msub><mo>&lt;</mo>" in html
+    assert '<div class="scroll"><table>' in html
+
+
+def test_formulas():
+    assert mathml(r"\frac{a}{2}", display=True) == (
+        '<math display="block"><mfrac><mrow><mi>a</mi></mrow><mrow><mn>2</mn></mrow></mfrac></math>'
+    )
+    assert "<munderover><mo>∑</mo>" in mathml(r"\sum_{t=0}^{H}", display=True)
+    assert "<msubsup><mo>∑</mo>" in mathml(r"\sum^{H}_{t=0}", display=False)
+    assert mathml(r"a \le b", display=False).count("<math>") == 2
+    assert "<mtext>Lemma 4.1</mtext>" in mathml(r"\text{Lemma 4.1}", display=False)
+    for bad, message in (
+        (r"\foo", r"has \\foo"),
+        ("{a", "ends too early"),
+        ("a}", "closes a group"),
+        (r"\left( a", "ends too early"),
+        (r"\mathbb{R}", "is not E"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            mathml(bad, display=False)
+
+
+CHROMIUM = shutil.which("chromium")
+
+
+def probe(folder: Path, text: str, width: int, fragment: str = "") -> dict:
+    """What a browser makes of a page in a window of this width (pixels)."""
+    (folder / "probe.html").write_text(text.replace("</body>", PROBE + "</body>"))
+    (folder / "frame.html").write_text(FRAME.format(width=width, fragment=fragment))
+    result = subprocess.run(
+        [
+            CHROMIUM,
+            *("--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"),
+            *(f"--user-data-dir={folder / 'browser'}", "--window-size=1400,900"),
+            *("--virtual-time-budget=20000", "--dump-dom", (folder / "frame.html").as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert "CONSOLE" not in result.stderr, result.stderr
+    found = re.search("PROBE(.*)END", result.stdout, re.DOTALL)
+    assert found, "the page's script failed"
+    return json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.parametrize("width", [360, 1280])
+def test_in_a_browser(tmp_path, reduced, width):
+    """All committed images, and charts that answer: whole -> hidden -> whole, zoomed -> whole."""
+    for name in ("figure3", "estimators"):
+        shutil.copytree(ROOT / "reports" / name, reduced / name)
+    for name in ("docs", "benchmarks"):
+        shutil.copytree(ROOT / name, reduced.parent / name)
+    seen = probe(tmp_path, build_page(reduced), width)
+    assert seen["overflow"] == 0
+    assert len(seen["images"]) >= 6
+    assert all(seen["images"])
+    whole = seen["whole"]
+    assert 'data-series="maac"' in whole
+    assert 'data-series="maac"' not in seen["without_maac"]
+    assert 'data-series="sac"' in seen["without_maac"]
+    assert seen["pressed"] == "false"
+    assert seen["again"] == whole
+    assert 'data-seed="1"' in whole
+    assert 'data-seed="1"' not in seen["without_seed"]
+    assert seen["with_seed"] == whole
+    assert len({whole, seen["zoomed"], seen["moved"], seen["dragged"]}) == 4
+    assert seen["reset"] == seen["back"] == whole
+    assert seen["values"] == 3  # the step and two algorithms
+    assert seen["hidden"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_an_address_can_hide_curves(tmp_path, reduced):
+    seen = probe(tmp_path, build_page(reduced), 1280, "#hide=maac,seed-1")
+    assert 'data-series="sac"' in seen["whole"]
+    assert 'data-series="maac"' not in seen["whole"]
+    assert 'data-seed="1"' not in seen["whole"]
+    assert 'data-series="maac"' in seen["without_maac"]  # pressed: shown again
