@@ -167,7 +167,7 @@ def _for_short_tasks(config: Config) -> Config:
         actor=replace(config.actor, learning_rate=rate, temperature_learning_rate=3 * rate),
         critic=replace(config.critic, learning_rate=rate, target_rate=0.02),
         data=replace(config.data, random_rollouts=2, refit_every=200, branch_every=100),
-        discount=0.97,
+        discount=0.98,
     )
 
 

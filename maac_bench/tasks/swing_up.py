@@ -22,14 +22,13 @@ PENDULUM, CART_POLE = "maac_bench/Pendulum-v0", "maac_bench/CartPole-v0"
 class Pendulum(NamedTuple):
     """Torque-limited pendulum, state [cos, sin, angular velocity] (Gymnasium's Pendulum-v1).
 
-    `w' = w + (3 g / (2 l) sin + 3 / (m l^2) u) dt`, `|w| <= 8`, torque u = 2 a. The limit on the
-    velocity is smooth, 8 tanh(w / 8), so that the dynamics have a derivative everywhere.
+    `w' = w + (3 g / (2 l) sin + 3 / (m l^2) u) dt`, torque u = 2 a. Gymnasium's limit on the
+    velocity is left out: the dynamics have a derivative everywhere, and no energy is lost.
     """
 
     dt: float = 0.05
     gravity: float = 10.0
     max_torque: float = 2.0
-    max_velocity: float = 8.0
 
     @property
     def members(self) -> int:
@@ -41,7 +40,6 @@ class Pendulum(NamedTuple):
         cosine, sine, velocity = state.unbind(dim=-1)
         torque = self.max_torque * action[..., 0]
         velocity = velocity + (1.5 * self.gravity * sine + 3.0 * torque) * self.dt
-        velocity = self.max_velocity * torch.tanh(velocity / self.max_velocity)
         return torch.stack([*_rotate(cosine, sine, velocity * self.dt), velocity], dim=-1)
 
 

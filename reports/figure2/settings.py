@@ -8,11 +8,11 @@ ALGORITHMS = ("maac", "mbpo", "steve", "sac")
 
 PROFILES = {
     "quick": Profile(
-        tasks={"maac_bench/Pendulum-v0": 25, "maac_bench/CartPole-v0": 25},
+        tasks={"maac_bench/Pendulum-v0": 10, "maac_bench/CartPole-v0": 25},
         algorithms=ALGORITHMS,
         size="tiny",
         seeds=(0, 1, 2, 3, 4),
-        compiled=False,
+        compiled=True,
         label="reduced: tiny nets, small tasks",
     ),
     "mujoco": Profile(

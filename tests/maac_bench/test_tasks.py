@@ -249,3 +249,37 @@ def test_the_double_integrator_is_the_oracles():
     lqg = require_lqg(make_task("maac_bench/DoubleIntegrator-v0"))
     np.testing.assert_array_equal(lqg.A, analytic.double_integrator().A)
     assert "maac_bench/DoubleIntegrator-v0" in gym.registry
+
+
+def pump(name: str, steps: int) -> float:
+    """The largest cosine reached from hanging when energy is pumped with full force."""
+    dynamics = require_true(make_task(name)).dynamics
+    state = torch.tensor([-1.0, 0.0, 0.1] if name == SWING_UP[0] else [0.0, -1.0, 0.0, 0.0, 0.1])
+    highest = -1.0
+    for _ in range(steps):
+        if name == SWING_UP[0]:
+            cosine, _, rate = state.tolist()
+            force = np.sign(rate) if rate**2 / 6 + 5 * cosine < 5 else -np.sign(rate)
+        else:
+            _, cosine, _, _, rate = state.tolist()
+            upward = rate**2 / 3 + 9.8 * cosine > 9.8
+            force = np.sign(rate * cosine) if upward else -np.sign(rate * cosine)
+        state = dynamics.step(
+            state, torch.tensor([float(force)]), ModelNoise(torch.zeros_like(state))
+        )
+        highest = max(highest, state[0 if name == SWING_UP[0] else 1].item())
+    return highest
+
+
+@pytest.mark.parametrize("name", SWING_UP)
+def test_a_swing_up_can_be_solved_within_an_episode(name):
+    """Pumping energy brings the pole up."""
+    assert pump(name, 200) > 0.99
+
+
+def test_a_constant_torque_does_not_lift_the_pendulum():
+    dynamics = require_true(make_task(SWING_UP[0])).dynamics
+    state = torch.tensor([-1.0, 0.0, 0.0])
+    for _ in range(200):
+        state = dynamics.step(state, torch.ones(1), ModelNoise(torch.zeros(3)))
+        assert state[0] < 0
