@@ -69,8 +69,12 @@ types: setup
 format: setup ## rewrite the sources in the house format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-bench: setup ## gradients per second beside the measured floor -> benchmarks/results.csv
+bench: setup $(VENV)/.peers ## agent updates beside peers, estimators beside their floor -> benchmarks/results.csv
 	@$(BIN)/python -m benchmarks
+
+$(VENV)/.peers: $(VENV)/.ready
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
+	@touch $@
 
 clean: ## remove caches and finished runs (not .venv, not committed data)
 	rm -rf runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
