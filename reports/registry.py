@@ -18,6 +18,8 @@ from reports.figure3 import figure as figure3_figure
 from reports.figure3 import report as figure3_report
 from reports.figure3 import settings as figure3_settings
 from reports.files import ROOT
+from reports.table1 import figure as table1_figure
+from reports.table1 import report as table1_report
 
 
 class Report(NamedTuple):
@@ -46,6 +48,12 @@ REPORTS = {
     ),
     "figure2": _of_curves(figure2_settings.REPORT, figure2_figure.draw),
     "ablations": _of_curves(ablations_settings.REPORT, ablations_figure.draw),
+    "table1": Report(
+        table1_report.make_data,
+        table1_figure.draw,
+        tuple(ablations_settings.PROFILES),
+        table1_report.collect,
+    ),
 }
 
 

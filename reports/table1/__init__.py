@@ -1,0 +1,1 @@
+"""Table 1: planning at test time."""

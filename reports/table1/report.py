@@ -1,0 +1,93 @@
+"""Table 1 from end to end: MAAC's policies, with and without planning at test time.
+
+The policies are those of the ablations' `maac` runs of the same profile.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from maac_bench.names import lookup
+from maac_bench.planning import PlannerSettings
+from maac_bench.run_evaluation import evaluate_run
+from reports import provenance
+from reports.ablations.settings import PROFILES
+from reports.files import PUBLISHED_DIGITS, write_csv
+from reports.training_runs import TrainingRun, commits, run_all
+
+EPISODES = 10
+PLANNER = PlannerSettings()
+
+
+def make_data(profile: str, folder: Path, runs: Path) -> bool:
+    """Train what is missing, then `collect`."""
+    plan, directory = _plan(profile), _directory(profile, runs)
+    run_all(plan, directory)
+    return collect(profile, folder, runs)
+
+
+def collect(profile: str, folder: Path, runs: Path) -> bool:
+    """Evaluate the newest policies that are there; True if the tables changed.
+
+    timings.csv holds milliseconds per decision, which do not repeat: it is written when the data
+    change.
+
+    Args:
+        profile: which size.
+        folder: the report's.
+        runs: where experiments are kept.
+
+    Raises:
+        ValueError: an unknown profile, or a run without a checkpoint.
+    """
+    plan, directory = _plan(profile), _directory(profile, runs)
+    jobs = [(run, planner) for run in plan for planner in (None, PLANNER)]
+    tables = []
+    for run, planner in tqdm(jobs, desc="table1", unit="evaluation"):
+        tables.append(evaluate_run(directory / run.name, EPISODES, planner))
+    data = pd.concat(tables, ignore_index=True)
+    data.insert(0, "profile", profile)
+    timings = data.groupby(["task", "mpc"], as_index=False)["ms_per_decision"].median()
+    data = data.drop(columns="ms_per_decision")
+    origin = provenance.record(f"maac-bench figure table1 --profile {profile}", _settings(profile))
+    trained = commits(plan, directory)
+    changed = provenance.publish(
+        {"data.csv": data, "summary.csv": summary(data)}, folder, {**origin, "runs": trained}
+    )
+    if changed or not (folder / "timings.csv").exists():
+        write_csv(timings, folder / "timings.csv", PUBLISHED_DIGITS)
+    return changed
+
+
+def summary(data: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over seeds of each seed's mean return, as in the paper."""
+    seeds = data.groupby(["profile", "task", "mpc", "seed"])["return"].mean()
+    table = seeds.groupby(["profile", "task", "mpc"]).agg(["mean", "std", "count"]).reset_index()
+    trained = data.groupby(["profile", "task", "mpc"])["rollout"].max().reset_index()
+    table = table.rename(columns={"count": "seeds", "std": "sd"})
+    return table.merge(trained.rename(columns={"rollout": "trained_episodes"}))
+
+
+def _plan(profile: str) -> list[TrainingRun]:
+    runs = lookup("profile", profile, PROFILES).runs()
+    return [run for run in runs if run.algorithm == "maac"]
+
+
+def _directory(profile: str, runs: Path) -> Path:
+    return runs / "ablations" / profile
+
+
+def _settings(profile: str) -> dict[str, object]:
+    size = PROFILES[profile]
+    return {
+        "profile": profile,
+        "label": size.label,
+        "tasks": dict(size.tasks),
+        "size": size.size,
+        "seeds": list(size.seeds),
+        "episodes": EPISODES,
+        "planner": vars(PLANNER),
+    }
