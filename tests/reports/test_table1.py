@@ -1,0 +1,46 @@
+import json
+
+import pandas as pd
+import pytest
+
+from reports.style import use_style
+from reports.table1.figure import draw
+from reports.table1.report import collect, summary
+
+
+def episodes() -> pd.DataFrame:
+    rows = [
+        ("quick", "a/T-v0", "maac", seed, 7, mpc, episode, 10.0 * seed + episode + 5.0 * mpc, 200)
+        for mpc in (0, 1)
+        for seed in (0, 1)
+        for episode in (0, 2)
+    ]
+    names = ["profile", "task", "algo", "seed", "rollout", "mpc", "episode", "return", "steps"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def test_the_summary_is_over_seeds_not_episodes():
+    table = summary(episodes()).set_index("mpc")
+    assert table["mean"].tolist() == [6.0, 11.0]
+    assert table["sd"].tolist() == pytest.approx([50.0**0.5] * 2)
+    assert table["seeds"].tolist() == [2, 2]
+    assert table["trained_episodes"].tolist() == [7, 7]
+
+
+def test_the_figure_repeats(tmp_path):
+    episodes().to_csv(tmp_path / "data.csv", index=False)
+    configuration = {"profile": "quick", "label": "a label", "episodes": 2}
+    record = {"commit": "abc", "configuration": configuration}
+    (tmp_path / "provenance.json").write_text(json.dumps(record))
+    use_style()
+    draw(tmp_path)
+    first = (tmp_path / "table1.png").read_bytes()
+    draw(tmp_path)
+    assert (tmp_path / "table1.png").read_bytes() == first
+
+
+def test_policies_that_are_not_there_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"Pendulum-v0/maac holds no run"):
+        collect("quick", tmp_path / "out", tmp_path)
+    with pytest.raises(ValueError, match="unknown profile 'huge'"):
+        collect("huge", tmp_path / "out", tmp_path)
