@@ -1,4 +1,4 @@
-"""What fitting models and critics shares."""
+"""What everything that handles stacked data shares."""
 
 from __future__ import annotations
 
@@ -35,3 +35,23 @@ def take_rows(table: Tensor, index: Tensor) -> Tensor:
     offset = torch.arange(table.shape[0], device=table.device).unsqueeze(1) * table.shape[1]
     flat = table.flatten(0, 1).index_select(0, (index + offset).flatten())
     return flat.reshape(*index.shape, table.shape[-1])
+
+
+def concatenate(*parts: Transition) -> Transition:
+    """One batch of several, joined behind the seed axis."""
+    return Transition(*(torch.cat(column, dim=1) for column in zip(*parts, strict=True)))
+
+
+def living(data: Transition, alive: Tensor) -> Transition:
+    """Equally many rows of every seed: those after termination are replaced by living ones."""
+    if bool(alive.all()):
+        return data
+    order = alive.to(torch.int8).argsort(dim=1, descending=True, stable=True)
+    place = torch.arange(alive.shape[1], device=alive.device) % alive.sum(dim=1, keepdim=True)
+    index = order.gather(1, place)
+    return Transition(
+        *(
+            torch.take_along_dim(x, index.unsqueeze(-1) if x.dim() == 3 else index, dim=1)
+            for x in data
+        )
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,9 +10,47 @@ from torch import Tensor
 from maac_bench.agent import Agent, UpdateNoise, World
 from maac_bench.dynamics import Ensemble, EveryMember
 from maac_bench.evaluation import Record
+from maac_bench.model_fitting import ModelReport
 from maac_bench.types import ModelNoise, Transition
 
 PREDICTION_STEPS = (1, 2, 4, 8)
+
+
+def agent_columns(
+    agent: Agent, world: World, episode: Record, batch: Transition, noise: UpdateNoise
+) -> dict[str, Tensor]:
+    """Columns of metrics.csv about critics and gradient, [seeds] each.
+
+    Args:
+        agent: what is looked at.
+        world: what it imagines with.
+        episode: a real one with sampled actions.
+        batch: real transitions for the gradient.
+        noise: of an update with this batch.
+    """
+    bias, truth = critic_bias(agent, world, episode)
+    norm, cosine = gradient_signal(agent, world, batch, noise)
+    return {
+        "sampled_return": episode.returns,
+        "critic_bias": bias,
+        "soft_return": truth,
+        "actor_gradient_norm": norm,
+        "actor_gradient_cosine": cosine,
+    }
+
+
+def model_columns(
+    model: Ensemble | None, fit: ModelReport | None, episode: Record
+) -> dict[str, Tensor]:
+    """Columns of metrics.csv about the model and its last fit; none without a model."""
+    if model is None or fit is None:
+        return {}
+    errors = prediction_errors(model, episode)
+    columns = {f"prediction_error_{steps}": error for steps, error in errors.items()}
+    for member in range(model.members):
+        columns[f"model_nll_{member}"] = fit.validation_nll[:, member]
+        columns[f"model_mse_{member}"] = fit.validation_mse[:, member]
+    return {**columns, "model_epochs": fit.epochs.float().mean(dim=1)}
 
 
 def prediction_errors(
@@ -118,3 +156,21 @@ def gradient_signal(
 
 def _flat(gradient: Sequence[Tensor]) -> Tensor:
     return torch.cat([part.flatten(1) for part in gradient], dim=1)
+
+
+class Totals:
+    """Running means of what updates report."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def add(self, info: Mapping[str, Tensor]) -> None:
+        """Take in one update's report."""
+        for name, value in info.items():
+            self._sums[name] = self._sums[name] + value if self._count else value
+        self._count += 1
+
+    def mean(self) -> dict[str, Tensor]:
+        """What was taken in, averaged; nothing if there was nothing."""
+        return {name: value / self._count for name, value in self._sums.items()}

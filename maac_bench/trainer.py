@@ -17,11 +17,8 @@ from torch import Tensor
 
 from maac_bench.agent import Agent, World
 from maac_bench.config import Config
-from maac_bench.diagnostics import (
-    critic_bias,
-    gradient_signal,
-    prediction_errors,
-)
+from maac_bench.data import concatenate, living
+from maac_bench.diagnostics import Totals, agent_columns, model_columns
 from maac_bench.dynamics import Ensemble
 from maac_bench.episodes import Array, Episodes
 from maac_bench.evaluation import run_episode, run_sampled_episode
@@ -108,7 +105,7 @@ class Trainer:
             One row of metrics per seed.
         """
         self._seconds = dict.fromkeys(self._seconds, 0.0)
-        begin, data, totals = time.perf_counter(), self.config.data, _Totals()
+        begin, data, totals = time.perf_counter(), self.config.data, Totals()
         returns = np.zeros(len(self.seeds), np.float32)
         for step in range(self.steps):
             training = self.training
@@ -226,7 +223,7 @@ class Trainer:
             trajectory = rollout(problem, self.agent.policy, start, noise)
             # With discount 1 the mask alone is left: 0 after termination.
             alive = torch.cat(trajectory.discounts[:-1], dim=-1) > 0
-            self.imagined.add(_living(transitions(problem, trajectory), alive))
+            self.imagined.add(living(transitions(problem, trajectory), alive))
 
     def update(self) -> dict[str, Tensor]:
         """One update of the agent on a batch from D_env and D_model."""
@@ -244,21 +241,14 @@ class Trainer:
             parts.append(self.real.take(index))
         if imagined:
             parts.append(self.imagined.take(stream.integers(len(self.imagined), imagined)))
-        return parts[0] if len(parts) == 1 else _concatenate(*parts)
+        return parts[0] if len(parts) == 1 else concatenate(*parts)
 
     def _rows(self, means: Mapping[str, Tensor], train_returns: Array) -> list[Row]:
         """Evaluate, diagnose and put everything measured into one row per seed."""
         columns: dict[str, Any] = {"train_return": train_returns}
         with self._timed("evaluate"):
             if self.config.evaluations:
-                policy = self.agent.policy
-                scores = torch.stack(
-                    [
-                        run_episode(policy, self.evaluations).returns
-                        for _ in range(self.config.evaluations)
-                    ]
-                )
-                columns["return"] = scores.mean(dim=0)
+                columns["return"] = self._evaluate()
             columns.update(means)
             if self.updates:
                 columns.update(self._diagnose())
@@ -271,30 +261,24 @@ class Trainer:
             rows.append(row)
         return rows
 
+    def _evaluate(self) -> Tensor:
+        """Mean return of the evaluation episodes, [seeds]."""
+        policy, count = self.agent.policy, self.config.evaluations
+        scores = [run_episode(policy, self.evaluations).returns for _ in range(count)]
+        return torch.stack(scores).mean(dim=0)
+
     def _diagnose(self) -> dict[str, Tensor]:
-        """Model, critic and gradient quality of the current networks."""
-        stream, columns = self.streams["evaluation"], {}
-        record = run_sampled_episode(
+        """Quality of the current critics, gradient and model."""
+        stream, rows = self.streams["evaluation"], self.config.data.batch_size
+        episode = run_sampled_episode(
             self.agent.policy, self.evaluations, self.fresh_streams(f"episode-{self.rollouts}")
         )
-        bias, truth = critic_bias(self.agent, self.world, record)
-        columns["sampled_return"], columns["critic_bias"] = record.returns, bias
-        columns["soft_return"] = truth
-        batch = self._batch_for_diagnosis(stream)
-        noise = self.agent.draw_noise(stream, self.world, batch.reward.shape[1])
-        norm, cosine = gradient_signal(self.agent, self.world, batch, noise)
-        columns["actor_gradient_norm"], columns["actor_gradient_cosine"] = norm, cosine
-        if self.world.model is not None and self.fit is not None:
-            for steps, error in prediction_errors(self.world.model, record).items():
-                columns[f"prediction_error_{steps}"] = error
-            for member in range(self.config.model.members):
-                columns[f"model_nll_{member}"] = self.fit.validation_nll[:, member]
-                columns[f"model_mse_{member}"] = self.fit.validation_mse[:, member]
-            columns["model_epochs"] = self.fit.epochs.float().mean(dim=1)
-        return columns
-
-    def _batch_for_diagnosis(self, stream: Streams) -> Transition:
-        return self.real.take(stream.integers(len(self.real), self.config.data.batch_size))
+        batch = self.real.take(stream.integers(len(self.real), rows))
+        noise = self.agent.draw_noise(stream, self.world, rows)
+        return {
+            **agent_columns(self.agent, self.world, episode, batch, noise),
+            **model_columns(self.world.model, self.fit, episode),
+        }
 
     def _check(self, values: Mapping[str, Any]) -> None:
         """Mark the seeds in which one of these values is not finite."""
@@ -320,38 +304,3 @@ class Trainer:
         begin = time.perf_counter()
         yield
         self._seconds[part] += time.perf_counter() - begin
-
-
-class _Totals:
-    """Running means of what updates report."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._count = 0
-
-    def add(self, info: Mapping[str, Tensor]) -> None:
-        for name, value in info.items():
-            self._sums[name] = self._sums[name] + value if self._count else value
-        self._count += 1
-
-    def mean(self) -> dict[str, Tensor]:
-        return {name: value / self._count for name, value in self._sums.items()}
-
-
-def _concatenate(*parts: Transition) -> Transition:
-    return Transition(*(torch.cat(column, dim=1) for column in zip(*parts, strict=True)))
-
-
-def _living(data: Transition, alive: Tensor) -> Transition:
-    """Equally many rows of every seed: those after termination are replaced by living ones."""
-    if bool(alive.all()):
-        return data
-    order = alive.to(torch.int8).argsort(dim=1, descending=True, stable=True)
-    place = torch.arange(alive.shape[1], device=alive.device) % alive.sum(dim=1, keepdim=True)
-    index = order.gather(1, place)
-    return Transition(
-        *(
-            torch.take_along_dim(x, index.unsqueeze(-1) if x.dim() == 3 else index, dim=1)
-            for x in data
-        )
-    )
