@@ -1,4 +1,4 @@
-"""The commands: `maac-bench train | evaluate | compare | figure | report | estimate | list`."""
+"""The commands of `maac-bench`: see `Command`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from maac_bench.names import lookup
 from maac_bench.planning import PlannerSettings
 from maac_bench.presets import ALGORITHMS, Size, preset
 from maac_bench.run_evaluation import evaluate_run
+from maac_bench.run_gradient_error import Measurement, gradient_error, summary
 from maac_bench.scoring import Score, score
 from maac_bench.tasks import TASKS, make_task, require_lqg
 from maac_bench.training import RunSettings, train
-from reports import comparison_output
+from reports import comparison_output, gradient_error_figure
 from reports.comparison import compare
 from reports.files import PUBLISHED_DIGITS, ROOT, require_writable, write_csv
 from reports.page.build import write_page
@@ -262,6 +263,26 @@ def describe(result: Score) -> str:
 
 
 @dataclass(frozen=True)
+class GradientError:
+    """Measure a run's actor gradient against its task's true dynamics (the paper's MuJoCo tasks).
+
+    Writes gradient-error.csv and gradient-error.png into the run directory.
+    """
+
+    directory: tyro.conf.Positional[Path]
+    """run directory"""
+    measurement: Annotated[Measurement, tyro.conf.arg(name="")] = field(default_factory=Measurement)
+
+    def execute(self) -> None:
+        """Measure, write, draw, print the summary."""
+        table = gradient_error(self.directory, self.measurement)
+        write_csv(table, self.directory / "gradient-error.csv")
+        use_style()
+        gradient_error_figure.draw(self.directory / "gradient-error.csv")
+        print(summary(table))
+
+
+@dataclass(frozen=True)
 class List:
     """List tasks, algorithms, estimators and figures."""
 
@@ -278,7 +299,7 @@ class List:
             print("\n  ".join([f"{kind}:", *names]))
 
 
-Command: TypeAlias = Train | Evaluate | Compare | Figure | Report | Estimate | List
+Command: TypeAlias = Train | Evaluate | Compare | Figure | Report | Estimate | GradientError | List
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -304,6 +325,7 @@ def parse(arguments: Sequence[str]) -> Command:
         | Annotated[Figure, tyro.conf.subcommand("figure")]
         | Annotated[Report, tyro.conf.subcommand("report")]
         | Annotated[Estimate, tyro.conf.subcommand("estimate")]
+        | Annotated[GradientError, tyro.conf.subcommand("gradient-error")]
         | Annotated[List, tyro.conf.subcommand("list")]
     )
     complaint = io.StringIO()

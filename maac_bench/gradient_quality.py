@@ -81,6 +81,9 @@ class Quality(NamedTuple):
         cosine_halves: between the target's means over the two halves of the samples: near 1 where
             sampling hardly matters, near 0 where half the samples give noise.
         norm_ratio: `|g| / |g*|`.
+        sample_cosine: median over samples of the cosine between a sample's own two gradients:
+            another quantity than `cosine`, and one that a few exploding samples cannot decide.
+        sample_norm_ratio: likewise the median ratio of a sample's two lengths.
         exploding: share of the estimate's samples longer than `OUTLIER` times their median.
         exploding_target: the same share of the target's.
     """
@@ -91,6 +94,8 @@ class Quality(NamedTuple):
     cosine_error: Tensor
     cosine_halves: Tensor
     norm_ratio: Tensor
+    sample_cosine: Tensor
+    sample_norm_ratio: Tensor
     exploding: Tensor
     exploding_target: Tensor
 
@@ -228,6 +233,8 @@ def measure(estimate: Tensor, target: Tensor, streams: Streams) -> Quality:
         cosine_error=(_square(redrawn, xy) / sizes).std(dim=-1),
         cosine_halves=_cosine_halves(y),
         norm_ratio=x.mean(dim=1).norm(dim=-1) / size,
+        sample_cosine=torch.cosine_similarity(x, y, dim=-1).median(dim=-1).values,
+        sample_norm_ratio=(x.norm(dim=-1) / y.norm(dim=-1)).median(dim=-1).values,
         exploding=exploding_share(x),
         exploding_target=exploding_share(y),
     )
@@ -248,4 +255,5 @@ def exploding_share(gradients: Tensor) -> Tensor:
     """Share of samples whose gradient is longer than `OUTLIER` times the median one, [seeds]."""
     norms = gradients.norm(dim=-1)
     median = norms.median(dim=-1, keepdim=True).values
-    return (norms > OUTLIER * median).to(norms.dtype).mean(dim=-1)
+    outliers: Tensor = norms > OUTLIER * median
+    return outliers.to(norms.dtype).mean(dim=-1)

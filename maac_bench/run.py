@@ -35,7 +35,8 @@ class RunDirectory:
     Args:
         path: the directory, made if it is not there.
         identity: what the numbers depend on; must equal that of a run already there.
-        provenance: where the numbers come from; the first one written stays.
+        provenance: where the numbers come from; one that differs from that of a run already there
+            is added to it, with the rollout from which on it holds.
 
     Raises:
         ValueError: the directory holds another run, is no run, or is in use.
@@ -64,6 +65,7 @@ class RunDirectory:
             # Last: it is what makes the directory a run.
             write_text(path / "config.json", json.dumps(self.identity, indent=2) + "\n")
         (path / "checkpoint").mkdir(exist_ok=True)
+        self._provenance = json.loads(json.dumps(provenance))
         self._rows: dict[int, list[dict[str, str]]] = {}
         self._writers: dict[int, SummaryWriter] = {}
 
@@ -74,7 +76,23 @@ class RunDirectory:
         for seed in self.identity["seeds"]:
             rows = read_metrics(self.path, seed)
             self._rows[seed] = [row for row in rows if int(row["rollout"]) <= rollouts]
+        self._record_continuation(rollouts)
         return snapshot
+
+    def _record_continuation(self, rollouts: int) -> None:
+        path = self.path / "provenance.json"
+        known = json.loads(path.read_text())
+        latest = known.get("continued", [known])[-1]
+        # The command differs when a run is prolonged; what its numbers depend on may not.
+        changed = any(
+            latest.get(name) != value
+            for name, value in self._provenance.items()
+            if name != "command"
+        )
+        if rollouts and changed:
+            entry = {"from_rollout": rollouts + 1, **self._provenance}
+            known["continued"] = [*known.get("continued", []), entry]
+            write_text(path, json.dumps(known, indent=2) + "\n")
 
     def log(self, rows: list[Row]) -> None:
         """Add one row per seed to the metrics and to TensorBoard."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,15 @@ import pandas as pd
 
 from maac_bench.agent import Agent, World
 from maac_bench.config import from_dict
-from maac_bench.gradient_quality import PARTS, Setting, horizon_gradients, measure
+from maac_bench.data import StreamFactory
+from maac_bench.gradient_quality import (
+    OUTLIER,
+    PARTS,
+    Gradients,
+    Setting,
+    horizon_gradients,
+    measure,
+)
 from maac_bench.rollout import draw_rollout_noise
 from maac_bench.run import load_checkpoint, read_identity
 from maac_bench.run_evaluation import restore_parts
@@ -18,6 +26,15 @@ from maac_bench.streams import Streams
 from maac_bench.tasks import make_training_task
 from maac_bench.tasks.mujoco_dynamics import mujoco_dynamics
 from maac_bench.types import Dynamics, Problem
+
+SUMMARY = {
+    "cosine": "cosine of the mean gradients",
+    "cosine_halves": "cosine between the halves of the target (near 0: noise)",
+    "sample_cosine": "cosine of single samples, median",
+    "norm_ratio": "ratio of the mean gradients' lengths",
+    "exploding_target": f"share of the target's samples above {OUTLIER:g} medians",
+}
+"""What is printed: column and its title."""
 
 
 @dataclass(frozen=True)
@@ -89,21 +106,28 @@ def gradient_error(path: Path, measurement: Measurement) -> pd.DataFrame:
         agent.config.actor.terminal_samples,
     )
     setting = _setting(agent, world, world.model, dynamics)
+    gradients = horizon_gradients(setting, start, noise, measurement.horizons)
+    table = _quality_table(gradients, seeds, streams)
+    table.insert(0, "task", identity["task"])
+    table.insert(1, "algo", identity["algorithm"])
+    table.insert(3, "rollout", snapshot.counters["rollouts"])
+    table.insert(4, "reference_steps", measurement.reference_steps)
+    table.insert(7, "samples", measurement.samples)
+    return table
+
+
+def _quality_table(
+    gradients: Mapping[int, Gradients], seeds: Sequence[int], streams: StreamFactory
+) -> pd.DataFrame:
+    """A row per horizon, part and seed."""
     tables = []
-    for horizon, gradients in horizon_gradients(
-        setting, start, noise, measurement.horizons
-    ).items():
+    for horizon, named in gradients.items():
         for part, (estimate, target) in PARTS.items():
-            quality = measure(gradients[estimate], gradients[target], streams("resampling"))
-            table = pd.DataFrame({"seed": seeds, "horizon": horizon, "part": part})
+            quality = measure(named[estimate], named[target], streams("resampling"))
             columns = {name: values.numpy() for name, values in quality._asdict().items()}
-            tables.append(table.assign(samples=measurement.samples, **columns))
-    found = pd.concat(tables, ignore_index=True)
-    found.insert(0, "task", identity["task"])
-    found.insert(1, "algo", identity["algorithm"])
-    found.insert(3, "rollout", snapshot.counters["rollouts"])
-    found.insert(4, "reference_steps", measurement.reference_steps)
-    return found
+            table = pd.DataFrame({"seed": seeds, "horizon": horizon, "part": part})
+            tables.append(table.assign(**columns))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _setting(agent: Agent, world: World, model: Dynamics, true: Dynamics) -> Setting:
@@ -120,8 +144,11 @@ def _setting(agent: Agent, world: World, model: Dynamics, true: Dynamics) -> Set
     )
 
 
-def summary(table: pd.DataFrame, columns: Sequence[str] = ("cosine", "norm_ratio")) -> str:
-    """Means over seeds as readable lines: a row per H, a column per measure and part."""
-    means = table.pivot_table(index="horizon", columns="part", values=list(columns), sort=False)
-    order = [(column, part) for column in columns for part in PARTS]
-    return str(means[order].to_string(float_format=lambda value: f"{value:.3f}"))
+def summary(table: pd.DataFrame) -> str:
+    """Means over seeds as readable lines: a block per measure, a row per H, a column per part."""
+    blocks = []
+    for column, title in SUMMARY.items():
+        means = table.pivot_table(index="horizon", columns="part", values=column, sort=False)
+        lines = means[list(PARTS)].rename_axis(index="H", columns=None)
+        blocks.append(f"{title}\n{lines.to_string(float_format=lambda value: f'{value:.3g}')}")
+    return "\n".join(blocks)

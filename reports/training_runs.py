@@ -167,12 +167,17 @@ def unfinished(runs: Sequence[TrainingRun], folder: Path) -> list[str]:
 
 
 def commits(runs: Sequence[TrainingRun], folder: Path) -> dict[str, str]:
-    """The commit that each run there is was begun with, by the run's name."""
+    """The commit that trained each run there is, and those that continued it, by the run's name."""
     found = {}
     for run in runs:
         path = folder / run.name / "provenance.json"
         if path.exists():
-            found[run.name] = str(json.loads(path.read_text())["commit"])
+            record = json.loads(path.read_text())
+            later = "".join(
+                f", from episode {entry['from_rollout']} on {entry['commit']}"
+                for entry in record.get("continued", [])
+            )
+            found[run.name] = f"{record['commit']}{later}"
     return found
 
 

@@ -21,7 +21,7 @@ LAYERS = [
     {"objectives"},
     {"data"},
     {"critic_fitting", "model_fitting", "estimators"},
-    {"config", "outcome", "scoring"},
+    {"config", "outcome", "scoring", "gradient_quality"},
     {"presets", "agent"},
     {"evaluation"},
     {"diagnostics", "planning"},
@@ -29,10 +29,11 @@ LAYERS = [
     {"checkpoint"},
     {"run"},
     {"training", "run_evaluation"},
+    {"run_gradient_error"},
     {"cli"},
     {"__main__"},
 ]
-DRAWING = {"figure", "style", "statistics", "curves"}
+DRAWING = {"figure", "style", "statistics", "curves", "gradient_error_figure"}
 
 
 def imports(path: Path) -> set[str]:

@@ -10,11 +10,12 @@ there is measured in docs/deviations.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import gymnasium.envs.mujoco
-import mujoco
+import mujoco  # type: ignore[import-untyped]
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -157,8 +158,7 @@ class MujocoDynamics(NamedTuple):
 
     def step(self, state: Tensor, action: Tensor, noise: ModelNoise) -> Tensor:
         """The next state, [..., n], in the state's precision; the noise is not used."""
-        following: Tensor = _Step.apply(state, action, self.simulator)  # type: ignore[no-untyped-call]
-        return following
+        return _step(state, action, self.simulator)
 
 
 class _Step(torch.autograd.Function):
@@ -172,7 +172,7 @@ class _Step(torch.autograd.Function):
         return torch.tensor(np.array(rows), dtype=state.dtype).reshape(state.shape)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]  # noqa: ANN401
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: ANN401
         state, action = ctx.saved_tensors
         by_state, by_action = [], []
         for s, a, g in zip(*_rows(state, action, gradient), strict=True):
@@ -184,6 +184,9 @@ class _Step(torch.autograd.Function):
             torch.tensor(np.array(by_action), dtype=action.dtype).reshape(action.shape),
             None,
         )
+
+
+_step: Callable[[Tensor, Tensor, Simulator], Tensor] = _Step.apply
 
 
 def mujoco_dynamics(name: str) -> MujocoDynamics:

@@ -179,3 +179,24 @@ def test_a_failed_write_leaves_the_previous_checkpoint(opened, tmp_path, monkeyp
     assert load_checkpoint(tmp_path).counters["rollouts"] == 1
     run.save(snapshot_of(2))
     assert load_checkpoint(tmp_path).counters["rollouts"] == 2
+
+
+def test_another_commit_that_continues_a_run_is_recorded(tmp_path, opened):
+    def provenance():
+        return json.loads((tmp_path / "provenance.json").read_text())
+
+    first = opened(tmp_path, provenance={"commit": "abc", "command": "train --rollouts 3"})
+    first.load()
+    first.save(snapshot_of(3))
+    first.close()
+    again = opened(tmp_path, provenance={"commit": "abc", "command": "train --rollouts 5"})
+    again.load()
+    again.close()
+    assert "continued" not in provenance()
+    for _ in range(2):
+        other = opened(tmp_path, provenance={"commit": "def", "command": "train --rollouts 5"})
+        other.load()
+        other.close()
+    assert provenance()["commit"] == "abc"
+    (entry,) = provenance()["continued"]
+    assert (entry["commit"], entry["from_rollout"]) == ("def", 4)

@@ -1,0 +1,99 @@
+"""`maac-bench gradient-error`: a run directory's actor gradient against the true dynamics."""
+
+import pandas as pd
+import pytest
+
+from maac_bench.__main__ import main
+from maac_bench.checkpoint import capture
+from maac_bench.config import to_dict
+from maac_bench.gradient_quality import PARTS
+from maac_bench.run import RunDirectory
+from maac_bench.run_gradient_error import Measurement, gradient_error
+from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training
+
+CHEETAH = "maac_bench/HalfCheetah-v0"
+SMALL = Measurement(horizons=(0, 2), samples=4, reference_steps=3)
+OPTIONS = ["--horizons", "0", "2", "--samples", "4", "--reference-steps", "3"]
+
+
+def make_run(path, algorithm="maac", task=CHEETAH):
+    """A run of two seeds after its random rollout and one with a model."""
+    config = tiny_config(algorithm)
+    trainer = tiny_trainer((3, 4), config, tiny_training(task))
+    for _ in range(2):
+        trainer.rollout()
+    identity = {"task": task, "algorithm": algorithm, "seeds": [3, 4], "config": to_dict(config)}
+    run = RunDirectory(path, identity, {})
+    run.save(capture(trainer))
+    run.close()
+    trainer.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("run"))
+
+
+def test_every_seed_horizon_and_part_has_a_row_and_the_numbers_repeat(trained):
+    table = gradient_error(trained, SMALL)
+    assert len(table) == 2 * 2 * len(PARTS)
+    assert set(table["seed"]) == {3, 4}
+    assert (table["rollout"] == 2).all()
+    assert (table["reference_steps"] == 3).all()
+    assert not table.isna().any().any()
+    without_model = table[(table["horizon"] == 0) & (table["part"] == "model")]
+    assert (without_model["l1_error"] == 0.0).all()
+    with_model = table[(table["horizon"] == 2) & (table["part"] == "model")]
+    assert (with_model["l1_error"] > 0.0).all()
+    pd.testing.assert_frame_equal(gradient_error(trained, SMALL), table)
+    other = gradient_error(trained, Measurement((0, 2), 4, 3, seed=1))
+    assert (other["l1_error"] != table["l1_error"]).sum() >= len(table) - 2
+
+
+def test_a_seeds_numbers_do_not_depend_on_the_other_horizons(trained):
+    table = gradient_error(trained, SMALL)
+    alone = gradient_error(trained, Measurement((2,), 4, 3))
+    rows = table[table["horizon"] == 2].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, rows)
+
+
+def test_the_command_writes_the_table_draws_it_and_prints_it(trained, capsys):
+    assert main(["gradient-error", str(trained), *OPTIONS]) == 0
+    table = pd.read_csv(trained / "gradient-error.csv")
+    assert len(table) == 2 * 2 * len(PARTS)
+    assert (trained / "gradient-error.png").stat().st_size > 10_000
+    printed = capsys.readouterr().out
+    assert "cosine of the mean gradients" in printed
+    assert all(part in printed for part in PARTS)
+
+
+def test_a_run_without_a_model_is_refused(tmp_path, capsys):
+    make_run(tmp_path, "sac")
+    assert main(["gradient-error", str(tmp_path), *OPTIONS]) == 2
+    assert "was trained without a model" in capsys.readouterr().err
+
+
+def test_other_tasks_missing_runs_and_missing_checkpoints_are_named(tmp_path, capsys):
+    assert main(["gradient-error", str(tmp_path / "pendulum")]) == 2
+    assert "holds no run: config.json is missing" in capsys.readouterr().err
+    make_run(tmp_path / "pendulum", task=PENDULUM)
+    assert main(["gradient-error", str(tmp_path / "pendulum")]) == 2
+    assert "has no differentiable MuJoCo dynamics" in capsys.readouterr().err
+    RunDirectory(tmp_path / "new", {"task": CHEETAH}, {}).close()
+    assert main(["gradient-error", str(tmp_path / "new")]) == 2
+    assert "has no checkpoint yet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--samples", "3"], "samples must be at least 4, got 3"),
+        (["--reference-steps", "0"], "reference_steps must be at least 1, got 0"),
+        (["--reference-steps", "5"], "reference_steps must be at least the longest horizon, 10"),
+        (["--horizons", "-1"], "horizons must be at least 0"),
+    ],
+)
+def test_dials_that_give_no_numbers_are_refused(trained, capsys, options, complaint):
+    assert main(["gradient-error", str(trained), *options]) == 2
+    assert complaint in capsys.readouterr().err
