@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
 from reports import provenance
 from reports.files import read_csv
@@ -43,7 +44,7 @@ def draw(folder: Path) -> None:
     save(figure, folder / "table1")
 
 
-def _draw(axes: plt.Axes, mpc: int, rows: pd.DataFrame, seeds: pd.Series, color: str) -> None:
+def _draw(axes: Axes, mpc: int, rows: pd.DataFrame, seeds: pd.Series, color: str) -> None:
     count = max(1, len(seeds) - 1)
     for place, (_, episodes) in enumerate(rows.groupby("seed")):
         x = mpc + 0.3 * (place / count - 0.5)

@@ -50,7 +50,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
         tables.append(evaluate_run(directory / run.name, EPISODES, planner))
     data = pd.concat(tables, ignore_index=True)
     data.insert(0, "profile", profile)
-    timings = data.groupby(["task", "mpc"], as_index=False)["ms_per_decision"].median()
+    timings = data.groupby(["task", "mpc"])["ms_per_decision"].median().reset_index()
     data = data.drop(columns="ms_per_decision")
     origin = provenance.record(f"maac-bench figure table1 --profile {profile}", _settings(profile))
     trained = commits(plan, directory)
