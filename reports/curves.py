@@ -21,7 +21,7 @@ _SUMMARY = ["task", "algo", "measure", "n", "iqm", "low", "high"]
 
 
 def curve_figure(folder: Path, colors: Mapping[str, str]) -> Figure:
-    """One column per task: evaluation returns against environment steps, below their mean.
+    """One column per task: evaluation returns against environment steps, below the final ones.
 
     Args:
         folder: holds data.csv, summary.csv and provenance.json.
@@ -44,8 +44,8 @@ def curve_figure(folder: Path, colors: Mapping[str, str]) -> Figure:
     )
     for (upper, lower), task in zip(grid.T, tasks, strict=True):
         _draw_curves(upper, data[data["task"] == task], colors)
-        areas = summary[(summary["task"] == task) & (summary["measure"] == "area")]
-        _draw_areas(lower, areas, colors)
+        final = summary[(summary["task"] == task) & (summary["measure"] == "final")]
+        _draw_scores(lower, final, colors)
         upper.set_title(task, fontsize=9)
     grid[0, 0].set_ylabel("evaluation return (mean action)")
     _legend_above(figure, grid[0])
@@ -93,16 +93,33 @@ def _draw_curves(axes: Axes, data: pd.DataFrame, colors: Mapping[str, str]) -> N
             band["env_steps"], band["low"], band["high"], color=color, alpha=0.18, lw=0
         )
     axes.set_xlabel("environment steps")
+    _cut(axes, data)
 
 
-def _draw_areas(axes: Axes, areas: pd.DataFrame, colors: Mapping[str, str]) -> None:
-    for place, row in enumerate(areas.to_dict("records")):
+def _cut(axes: Axes, data: pd.DataFrame) -> None:
+    """Keep a few runaway evaluations from hiding all others; say how many are below the axis."""
+    later = data.loc[data["env_steps"] > 0.5 * data["env_steps"].max(), "return"]
+    low, high = later.quantile(0.1), data["return"].max()
+    floor = low - 1.5 * (high - low)
+    below = int((data["return"] < floor).sum())
+    if below and high > low:
+        axes.set_ylim(floor, high + 0.05 * (high - floor))
+        text = f"{below} of {len(data)} evaluations are below the axis"
+        axes.annotate(text, (0.98, 0.02), xycoords="axes fraction", ha="right", fontsize=7)
+
+
+def _draw_scores(axes: Axes, scores: pd.DataFrame, colors: Mapping[str, str]) -> None:
+    for place, row in enumerate(scores.to_dict("records")):
         color = colors.get(row["algo"], BLACK)
         axes.plot([row["low"], row["high"]], [place, place], color=color, lw=2.5, alpha=0.4)
         axes.plot([row["iqm"]], [place], "o", color=color, ms=5)
-    axes.set_yticks(range(len(areas)), [f"n = {n}" for n in areas["n"]], fontsize=7)
-    axes.set_ylim(len(areas) - 0.5, -0.5)
-    axes.set_xlabel("mean return over all steps, complete curves")
+    axes.set_yticks(range(len(scores)), [f"n = {n}" for n in scores["n"]], fontsize=7)
+    axes.set_ylim(len(scores) - 0.5, -0.5)
+    right, worst = scores["high"].max(), scores["iqm"].min()
+    if scores["low"].min() < 3.0 * worst - 2.0 * right:
+        # An interval that runs off the axis is wide enough to say so.
+        axes.set_xlim(3.0 * worst - 2.0 * right, right + 0.2 * (right - worst))
+    axes.set_xlabel("final return (last five evaluations)")
 
 
 def _note(data: pd.DataFrame, origin: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@ import pytest
 
 from reports.ablations.settings import PROFILES as ABLATIONS
 from reports.curve_tables import score_table, summary_table, timing_table
-from reports.curves import curve_figure
+from reports.curves import comparison_figure, curve_figure
 from reports.figure2.settings import PROFILES as FIGURE2
 from reports.provenance import publish, record
 from reports.style import use_style
@@ -77,7 +77,7 @@ def test_times_count_a_stack_once():
 
 def test_curves_of_unequal_lengths_are_drawn_as_far_as_they_go(tmp_path):
     data = curves(maac={0: [0, 4, 5], 1: [2, 6]}, other={1: [7]})
-    summary = summary_table(data, score_table(data, {TASK: 3}), ["area"])
+    summary = summary_table(data, score_table(data, {TASK: 3}), ["final"])
     configuration = {
         "profile": "mini",
         "label": "reduced",
@@ -98,6 +98,15 @@ def test_curves_of_unequal_lengths_are_drawn_as_far_as_they_go(tmp_path):
     assert "seeds 0, 1 (n = 2)" in caption
     assert "1 of 4 curves are complete" in caption
     assert "data from commit" in caption
+
+
+def test_a_runaway_evaluation_is_cut_off_and_said():
+    data = curves(maac={0: [-1e6, 5, 6, 5, 6, 7]})
+    (axes,) = comparison_figure(data, {}, "a note").axes
+    assert -20 < axes.get_ylim()[0] < 4
+    assert [text.get_text() for text in axes.texts] == ["1 of 6 evaluations are below the axis"]
+    (axes,) = comparison_figure(curves(maac={0: [3, 4, 5, 6]}), {}, "a note").axes
+    assert not axes.texts
 
 
 @pytest.mark.parametrize("profiles", [ABLATIONS, FIGURE2])
