@@ -61,7 +61,14 @@ def rollout(problem: Problem, policy: Policy, start: Tensor, noise: RolloutNoise
         policy: the acting policy.
         start: s_0, [*stack, ..., n].
         noise: pre-drawn noise of H transitions.
+
+    Raises:
+        ValueError: the noises of actions and model differ in number.
     """
+    if len(noise.action) != len(noise.model):
+        raise ValueError(
+            f"{len(noise.action)} action noises do not fit {len(noise.model)} model noises"
+        )
 
     def act(t: int, state: Tensor) -> Action:
         return policy.sample(state, noise.action[t])
