@@ -71,5 +71,5 @@ def test_transitions_are_the_rollout_step_by_step():
 
 def test_noise_that_does_not_match_in_length_is_refused():
     case, problem, noise, _ = run()
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="action noises do not fit"):
         rollout(problem, case.policy, torch.zeros(2, 3, 3), noise._replace(model=noise.model[:-1]))
