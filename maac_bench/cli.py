@@ -66,6 +66,8 @@ class Train:
     """fuse the update with torch.compile (a minute at the start); auto: with a C++ compiler"""
     threads: int | None = None
     """CPU threads; default: all cores"""
+    keep_every: int = 0
+    """rollouts between checkpoints that stay; 0: only the last two"""
 
     def execute(self) -> None:
         """Train."""
@@ -75,7 +77,14 @@ class Train:
             torch.set_num_threads(self.threads)
         compiled = {"auto": None, "yes": True, "no": False}[self.compile]
         settings = RunSettings(
-            self.task, self.algo, self.seeds, self.rollouts, self.out, self.device, compiled
+            self.task,
+            self.algo,
+            self.seeds,
+            self.rollouts,
+            self.out,
+            self.device,
+            compiled,
+            self.keep_every,
         )
         seeds = " ".join(map(str, self.seeds))
         origin = record(

@@ -4,7 +4,7 @@ config.json        task, algorithm, seeds and every setting: what the numbers de
 provenance.json    commit, versions, machine
 seed-K/metrics.csv one row per rollout; columns that begin with "seconds" are wall-clock
 seed-K/events...   the same for TensorBoard
-checkpoint/        the last two states, safetensors and JSON
+checkpoint/        the last two states, and every so many rollouts one to keep; safetensors and JSON
 """
 
 from __future__ import annotations
@@ -109,14 +109,22 @@ class RunDirectory:
             for name, value in values.items():
                 self._writers[seed].add_scalar(name, value, int(row["env_steps"]))
 
-    def save(self, snapshot: Snapshot) -> None:
-        """Write a checkpoint; the previous one stays until this one is whole."""
-        folder, name = self.path / "checkpoint", f"rollout-{snapshot.counters['rollouts']:06d}"
+    def save(self, snapshot: Snapshot, keep_every: int = 0) -> None:
+        """Write a checkpoint; the previous one stays until this one is whole.
+
+        Args:
+            snapshot: what to write.
+            keep_every: rollouts between checkpoints that are not replaced by later ones; 0: none.
+        """
+        folder, name = self.path / "checkpoint", _checkpoint_name(snapshot.counters["rollouts"])
         table = folder / f"{name}.safetensors"
         write_tensors(table, snapshot)
         record = {"counters": snapshot.counters, "sha256": _digest(table)}
         write_text(folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
-        kept = sorted(folder.glob("rollout-*.json"))[-_KEPT_CHECKPOINTS:]
+        records = sorted(folder.glob("rollout-*.json"))
+        kept = records[-_KEPT_CHECKPOINTS:]
+        if keep_every:
+            kept += [path for path in records if _rollout_of(path) % keep_every == 0]
         for path in folder.glob("rollout-*"):
             if path.with_suffix(".json") not in kept:
                 path.unlink()
@@ -156,9 +164,36 @@ def read_metrics(path: Path, seed: int) -> list[dict[str, str]]:
     return [{name: text for name, text in row.items() if text} for row in rows]
 
 
-def load_checkpoint(path: Path) -> Snapshot | None:
-    """The newest checkpoint of a run; None where there is none, ValueError if it is damaged."""
+def checkpoint_rollouts(path: Path) -> list[int]:
+    """After which rollouts a run has checkpoints."""
+    return sorted(_rollout_of(record) for record in (path / "checkpoint").glob("rollout-*.json"))
+
+
+def require_checkpoint(path: Path, rollout: int | None = None) -> Snapshot:
+    """The checkpoint after that many rollouts, or the newest; ValueError where there is none."""
+    held = checkpoint_rollouts(path)
+    if not held:
+        raise ValueError(f"{path} has no checkpoint yet: let it train for a rollout")
+    if rollout is not None and rollout not in held:
+        raise ValueError(
+            f"{path} has no checkpoint of rollout {rollout}, only of "
+            f"{', '.join(map(str, held))}; train with --keep-every to keep more"
+        )
+    snapshot = load_checkpoint(path, rollout)
+    assert snapshot is not None, "its record is there"
+    return snapshot
+
+
+def load_checkpoint(path: Path, rollout: int | None = None) -> Snapshot | None:
+    """A run's checkpoint; None where there is none, ValueError if it is damaged.
+
+    Args:
+        path: run directory.
+        rollout: after how many rollouts; default: the newest.
+    """
     records = sorted((path / "checkpoint").glob("rollout-*.json"))
+    if rollout is not None:
+        records = [record for record in records if _rollout_of(record) == rollout]
     if not records:
         return None
     newest = records[-1]
@@ -173,6 +208,14 @@ def load_checkpoint(path: Path) -> Snapshot | None:
     except (OSError, KeyError, SafetensorError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"checkpoint {newest} cannot be read ({error}): {remedy}") from error
     return Snapshot(tensors, record["counters"])
+
+
+def _checkpoint_name(rollouts: int) -> str:
+    return f"rollout-{rollouts:06d}"
+
+
+def _rollout_of(record: Path) -> int:
+    return int(record.stem.rpartition("-")[2])
 
 
 def write_text(path: Path, text: str) -> None:

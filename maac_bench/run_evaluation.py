@@ -15,7 +15,7 @@ from maac_bench.episodes import Episodes
 from maac_bench.evaluation import Decider, run_episode
 from maac_bench.outcome import LearnedOutcome
 from maac_bench.planning import Planner, PlannerSettings
-from maac_bench.run import load_checkpoint, read_identity
+from maac_bench.run import read_identity, require_checkpoint
 from maac_bench.streams import Streams
 from maac_bench.tasks import TrainingTask, make_training_task
 
@@ -39,9 +39,7 @@ def evaluate_run(path: Path, episodes: int, planner: PlannerSettings | None = No
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
-    identity, snapshot = read_identity(path), load_checkpoint(path)
-    if snapshot is None:
-        raise ValueError(f"{path} has no checkpoint yet: let it train for a rollout")
+    identity, snapshot = read_identity(path), require_checkpoint(path)
     task, seeds = make_training_task(identity["task"]), snapshot.counters["seeds"]
     agent, world = restore_parts(snapshot, from_dict(identity["config"]), task)
     environments, rows = Episodes(task.make, seeds, "test"), []

@@ -20,7 +20,7 @@ from maac_bench.gradient_quality import (
     measure,
 )
 from maac_bench.rollout import draw_rollout_noise
-from maac_bench.run import load_checkpoint, read_identity
+from maac_bench.run import read_identity, require_checkpoint
 from maac_bench.run_evaluation import restore_parts
 from maac_bench.streams import Streams
 from maac_bench.tasks import make_training_task
@@ -65,12 +65,15 @@ class Measurement:
             )
 
 
-def gradient_error(path: Path, measurement: Measurement) -> pd.DataFrame:
+def gradient_error(
+    path: Path, measurement: Measurement, rollout: int | None = None
+) -> pd.DataFrame:
     """The parts of the actor gradient's error, for every seed of a run and every H.
 
     Args:
         path: run directory; only read.
         measurement: the dials.
+        rollout: which checkpoint; default: the newest.
 
     Returns:
         Columns task, algo, seed, rollout (how long the run was trained), reference_steps, horizon,
@@ -80,9 +83,8 @@ def gradient_error(path: Path, measurement: Measurement) -> pd.DataFrame:
         ValueError: no run, no checkpoint yet, a damaged one, a run without a model, or a task
             whose true dynamics cannot be differentiated.
     """
-    identity, snapshot = read_identity(path), load_checkpoint(path)
-    if snapshot is None:
-        raise ValueError(f"{path} has no checkpoint yet: let it train for a rollout")
+    identity = read_identity(path)
+    snapshot = require_checkpoint(path, rollout)
     dynamics = mujoco_dynamics(identity["task"])
     task, seeds = make_training_task(identity["task"]), snapshot.counters["seeds"]
     agent, world = restore_parts(snapshot, from_dict(identity["config"]), task)

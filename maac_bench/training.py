@@ -24,7 +24,7 @@ class RunSettings:
 
     task: identifier. algorithm: the preset's name. seeds: stacked in one process. rollouts: to
     reach in all. device: torch's name. compiled: whether to fuse the update; None where a C++
-    compiler is at hand.
+    compiler is at hand. keep_every: rollouts between checkpoints that stay; 0: only the last ones.
     """
 
     task: str
@@ -34,6 +34,7 @@ class RunSettings:
     out: Path
     device: str = "cpu"
     compiled: bool | None = None
+    keep_every: int = 0
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot run."""
@@ -41,6 +42,8 @@ class RunSettings:
             raise ValueError(f"seeds must be distinct and at least 0, got {self.seeds}")
         if self.rollouts < 1:
             raise ValueError(f"rollouts must be at least 1, got {self.rollouts}")
+        if self.keep_every < 0:
+            raise ValueError(f"keep_every must be at least 0, got {self.keep_every}")
         try:
             device = torch.device(_known_device(self.device))
         except RuntimeError as error:
@@ -111,7 +114,7 @@ def _continue(
                     break
                 trainer = _new_trainer(task, config, snapshot.counters["seeds"], settings, compiled)
                 restore(trainer, snapshot)
-            run.save(snapshot)
+            run.save(snapshot, settings.keep_every)
             done = trainer.rollouts
     except KeyboardInterrupt as interruption:
         raise KeyboardInterrupt(

@@ -18,6 +18,9 @@ from reports.figure3 import figure as figure3_figure
 from reports.figure3 import report as figure3_report
 from reports.figure3 import settings as figure3_settings
 from reports.files import ROOT
+from reports.parity import figure as parity_figure
+from reports.parity import report as parity_report
+from reports.parity import settings as parity_settings
 from reports.table1 import figure as table1_figure
 from reports.table1 import report as table1_report
 
@@ -54,6 +57,7 @@ REPORTS = {
         tuple(ablations_settings.PROFILES),
         table1_report.collect,
     ),
+    "parity": Report(parity_report.make_data, parity_figure.draw, tuple(parity_settings.PROFILES)),
 }
 
 

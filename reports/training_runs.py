@@ -36,6 +36,8 @@ MEASURED = (
     "actor_gradient_norm",
     "target_weight_0",
 )
+KEEP_EVERY = 10
+"""Rollouts between checkpoints that stay, for measurements at several ages of a run."""
 WALL_CLOCK = ("seconds", "seconds_update")
 """Of all seeds of a run together, per episode."""
 
@@ -112,7 +114,13 @@ def train_one(run: TrainingRun, directory: Path, origin: dict[str, Any]) -> str:
     # One thread: the same sums in the same order however many cores there are.
     torch.set_num_threads(1)
     settings = RunSettings(
-        run.task, run.algorithm, run.seeds, run.rollouts, directory, compiled=run.compiled
+        run.task,
+        run.algorithm,
+        run.seeds,
+        run.rollouts,
+        directory,
+        compiled=run.compiled,
+        keep_every=KEEP_EVERY,
     )
     # Progress bars of several workers would overwrite each other; failures come as exceptions.
     with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):

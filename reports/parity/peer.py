@@ -1,0 +1,108 @@
+"""The other side of the parity check: soft actor-critic of stable-baselines3.
+
+It is trained with the hyper-parameters of one of our runs and evaluated as ours are: after every
+`time limit` steps, one episode with the mean action on an environment of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pandas as pd
+import torch
+
+from maac_bench.tasks import make_training_task
+from reports.files import write_csv
+from reports.training_runs import TrainingRun
+
+
+def sac_options(run: TrainingRun, steps: int) -> dict[str, Any]:
+    """The keyword arguments of `stable_baselines3.SAC` that mean what our configuration means.
+
+    Args:
+        run: our run.
+        steps: environment steps of one of its rollouts.
+
+    Raises:
+        ValueError: the run has settings that the other side lacks.
+    """
+    config = run.settings
+    actor, critic, data = config.actor, config.critic, config.data
+    rates = {actor.learning_rate, critic.learning_rate, actor.temperature_learning_rate}
+    if config.uses_model or len(rates) > 1 or actor.layer_norm or critic.layer_norm:
+        raise ValueError(f"stable-baselines3's SAC cannot be set up like {run.name}")
+    action_size = make_training_task(run.task).task.action_size
+    return {
+        "learning_rate": actor.learning_rate,
+        "batch_size": data.batch_size,
+        "learning_starts": data.random_rollouts * steps,
+        "gradient_steps": data.updates_per_step,
+        "tau": critic.target_rate,
+        "gamma": 0.99 if config.discount is None else config.discount,
+        "ent_coef": f"auto_{actor.initial_temperature:g}",
+        "target_entropy": actor.target_entropy * action_size,
+        "policy_kwargs": {
+            "net_arch": {"pi": list(actor.hidden), "qf": list(critic.hidden)},
+            "n_critics": critic.count,
+        },
+    }
+
+
+def peer_path(run: TrainingRun, seed: int, folder: Path) -> Path:
+    """Where a finished seed's table is: the name covers everything its numbers depend on.
+
+    Raises:
+        ValueError: stable-baselines3 is not installed.
+    """
+    try:
+        release = version("stable-baselines3")
+    except PackageNotFoundError as error:
+        raise ValueError(
+            "parity needs stable-baselines3: make parity installs it, "
+            "or pip install 'maac-bench[peers]'"
+        ) from error
+    identity = repr((run, run.settings, release, version("gymnasium"), torch.__version__))
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    return folder / run.task.rpartition("/")[2] / "stable-baselines3" / f"seed-{seed}-{digest}.csv"
+
+
+def train_peer(run: TrainingRun, seed: int, path: Path) -> str:
+    """Train one seed on one thread and write its table: episode, env_steps, return."""
+    # Not at the top: the package is an extra, and only this function needs it.
+    from stable_baselines3 import SAC
+    from stable_baselines3.common.callbacks import BaseCallback
+    from stable_baselines3.common.evaluation import evaluate_policy
+    from stable_baselines3.common.monitor import Monitor
+
+    torch.set_num_threads(1)
+    steps = make_training_task(run.task).steps
+    rows: list[dict[str, float]] = []
+
+    class Evaluation(BaseCallback):  # type: ignore[misc, unused-ignore]
+        """One episode with the mean action after each `steps` environment steps."""
+
+        def _on_step(self) -> bool:
+            if self.num_timesteps % steps == 0:
+                score, _ = evaluate_policy(self.model, test, n_eval_episodes=1)
+                episode = self.num_timesteps // steps
+                rows.append(
+                    {
+                        "episode": episode,
+                        "env_steps": self.num_timesteps,
+                        "return": float(np.mean(score)),
+                    }
+                )
+            return True
+
+    test = Monitor(gym.make(run.task))
+    test.reset(seed=1_000_000 + seed)
+    model = SAC("MlpPolicy", gym.make(run.task), seed=seed, device="cpu", **sac_options(run, steps))
+    model.learn(run.rollouts * steps, callback=Evaluation())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_csv(pd.DataFrame(rows), path)
+    return ""

@@ -1,0 +1,85 @@
+"""The parity check from end to end: train both sides where missing, write the tables."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from maac_bench.names import lookup
+from reports import provenance
+from reports.curve_tables import score_table, summary_table
+from reports.files import require_writable
+from reports.parity.peer import peer_path, sac_options, train_peer
+from reports.parity.settings import OURS, PEER, PROFILES, Profile
+from reports.training_runs import collect, commits, run_all
+from reports.workers import complete
+
+
+def make_data(profile: str, folder: Path, runs: Path) -> bool:
+    """Train what is missing and publish; True if the tables changed.
+
+    Args:
+        profile: which size.
+        folder: the report's.
+        runs: where experiments are kept; this one is in parity/<profile>.
+
+    Raises:
+        ValueError: an unknown profile, or stable-baselines3 is not installed.
+    """
+    size, directory = lookup("profile", profile, PROFILES), runs / "parity" / profile
+    origin = provenance.record(f"maac-bench figure parity --profile {profile}", _settings(size))
+    train_peers(size, directory)
+    run_all(size.runs(), directory)
+    data = curves(size, directory)
+    summary = summary_table(data, score_table(data, size.tasks), ("final", "area"), OURS)
+    trained = commits(size.runs(), directory)
+    return provenance.publish(
+        {"data.csv": data, "summary.csv": summary}, folder, {**origin, "runs": trained}
+    )
+
+
+def train_peers(size: Profile, directory: Path) -> None:
+    """Train the seeds of stable-baselines3 that are missing, one per core at a time."""
+    require_writable(directory)
+    paths = {
+        (run, seed): peer_path(run, seed, directory) for run in size.runs() for seed in run.seeds
+    }
+    jobs = {
+        f"{run.task} seed {seed}": partial(train_peer, run, seed, path)
+        for (run, seed), path in paths.items()
+        if not path.exists()
+    }
+    if not jobs:
+        return
+
+    def kept() -> str:
+        finished = sum(path.exists() for path in paths.values())
+        return f"{finished} of {len(paths)} seeds of {PEER} are finished and kept in {directory}"
+
+    with tqdm(total=len(paths), initial=len(paths) - len(jobs), desc=PEER, unit="seed") as bar:
+        complete(jobs, PEER, lambda _name, _result: bar.update(), kept)
+
+
+def curves(size: Profile, directory: Path) -> pd.DataFrame:
+    """Learning curves of both sides: task, algo, seed, episode, env_steps, return."""
+    columns = ["task", "algo", "seed", "episode", "env_steps", "return"]
+    tables = [collect(size.runs(), directory)[columns]]
+    for run in size.runs():
+        for seed in run.seeds:
+            table = pd.read_csv(peer_path(run, seed, directory))
+            tables.append(table.assign(task=run.task, algo=PEER, seed=seed)[columns])
+    return pd.concat(tables, ignore_index=True)
+
+
+def _settings(size: Profile) -> dict[str, object]:
+    return {
+        "profile": "quick",
+        "label": size.label,
+        "tasks": dict(size.tasks),
+        "algorithms": [OURS, PEER],
+        "seeds": list(size.seeds),
+        "hyper_parameters": {run.task: sac_options(run, 1) for run in size.runs()},
+    }
