@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 TORCH  := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup figure2 figure3 table1 ablations estimators figures report test test-all check lint format types bench clean
+.PHONY: help setup figure2 figure3 table1 parity ablations estimators figures report test test-all check lint format types bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,8 +35,11 @@ estimators: setup ## run and draw the comparison of all estimators
 figure2: setup ## train and draw Figure 2; PROFILE=mujoco or paper for hours or days
 	@$(BIN)/maac-bench figure figure2 --profile $(PROFILE)
 
-table1: setup ## evaluate the ablations' maac policies with and without planning; PROFILE likewise
+table1: setup ## evaluate the trained maac policies with and without planning; PROFILE likewise
 	@$(BIN)/maac-bench figure table1 --profile $(PROFILE)
+
+parity: setup $(VENV)/.peers ## train SAC here and in stable-baselines3 (an hour or so) and draw both
+	@$(BIN)/maac-bench figure parity
 
 ablations: setup ## train and draw the ablations; PROFILE likewise
 	@$(BIN)/maac-bench figure ablations --profile $(PROFILE)

@@ -9,7 +9,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 on success, 2 for bad input, 1 for a failing system, 130 for Ctrl-C."""
     try:
         # Imported here: Ctrl-C while the libraries load is an interruption like any other.
-        from maac_bench.cli import parse
+        from maac_bench.cli.parsing import parse
 
         command = parse(sys.argv[1:] if arguments is None else arguments)
         command.execute()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -20,8 +21,57 @@ from maac_bench.streams import Streams
 from maac_bench.tasks import TrainingTask, make_training_task
 
 
-def evaluate_run(path: Path, episodes: int, planner: PlannerSettings | None = None) -> pd.DataFrame:
-    """Test episodes of every seed's newest policy with the mean action, or with planning.
+class OpenRun(NamedTuple):
+    """A run's newest policies, or those of an earlier checkpoint, ready to act.
+
+    name: its task's. algorithm: the preset's. seeds: those of the checkpoint. rollouts: how long
+    they were trained.
+    """
+
+    name: str
+    algorithm: str
+    seeds: list[int]
+    rollouts: int
+    task: TrainingTask
+    agent: Agent
+    world: World
+
+    def decider(self, planner: PlannerSettings | None, episode: int) -> Decider:
+        """What acts in a test episode: the mean action, or a new planner.
+
+        An old planner's plan would be of no use in another episode.
+        """
+        if planner is None:
+            return self.agent.policy
+        noise = Streams(self.seeds, f"planning-{episode}")
+        return Planner(self.agent, self.world, planner, noise)
+
+
+def open_run(path: Path, rollout: int | None = None) -> OpenRun:
+    """Read a run directory.
+
+    Args:
+        path: run directory.
+        rollout: which checkpoint; default: the newest.
+
+    Raises:
+        ValueError: no run, no such checkpoint, or a damaged one.
+    """
+    identity = read_identity(path)
+    snapshot = require_checkpoint(path, rollout)
+    task = make_training_task(identity["task"])
+    agent, world = restore_parts(snapshot, from_dict(identity["config"]), task)
+    seeds, rollouts = snapshot.counters["seeds"], snapshot.counters["rollouts"]
+    return OpenRun(identity["task"], identity["algorithm"], seeds, rollouts, task, agent, world)
+
+
+def evaluate_run(
+    path: Path,
+    episodes: int,
+    planner: PlannerSettings | None = None,
+    rollout: int | None = None,
+) -> pd.DataFrame:
+    """Test episodes of every seed's policy with the mean action, or with planning.
 
     Start states come from a stream of their own; they are the same at every call.
 
@@ -29,37 +79,31 @@ def evaluate_run(path: Path, episodes: int, planner: PlannerSettings | None = No
         path: run directory.
         episodes: per seed.
         planner: plan every action with the learned model.
+        rollout: which checkpoint; default: the newest.
 
     Returns:
         Columns task, algo, seed, rollout (how long the policy was trained), mpc (0 or 1), episode,
         return, steps, ms_per_decision (of all seeds together).
 
     Raises:
-        ValueError: no run, no checkpoint yet, a damaged one, or planning without a model.
+        ValueError: no run, no such checkpoint, a damaged one, or planning without a model.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
-    identity, snapshot = read_identity(path), require_checkpoint(path)
-    task, seeds = make_training_task(identity["task"]), snapshot.counters["seeds"]
-    agent, world = restore_parts(snapshot, from_dict(identity["config"]), task)
-    environments, rows = Episodes(task.make, seeds, "test"), []
+    run = open_run(path, rollout)
+    environments, rows = Episodes(run.task.make, run.seeds, "test"), []
     for episode in range(episodes):
-        # A new planner: the last episode's plan is of no use to this one.
-        decider: Decider = (
-            agent.policy
-            if planner is None
-            else Planner(agent, world, planner, Streams(seeds, f"planning-{episode}"))
-        )
+        decider = run.decider(planner, episode)
         begin = time.perf_counter()
         record = run_episode(decider, environments)
         duration = time.perf_counter() - begin
-        for k, seed in enumerate(seeds):
+        for k, seed in enumerate(run.seeds):
             rows.append(
                 {
-                    "task": identity["task"],
-                    "algo": identity["algorithm"],
+                    "task": run.name,
+                    "algo": run.algorithm,
                     "seed": seed,
-                    "rollout": snapshot.counters["rollouts"],
+                    "rollout": run.rollouts,
                     "mpc": int(planner is not None),
                     "episode": episode,
                     "return": float(record.returns[k]),

@@ -83,8 +83,7 @@ def gradient_error(
         ValueError: no run, no checkpoint yet, a damaged one, a run without a model, or a task
             whose true dynamics cannot be differentiated.
     """
-    identity = read_identity(path)
-    snapshot = require_checkpoint(path, rollout)
+    identity, snapshot = read_identity(path), require_checkpoint(path, rollout)
     dynamics = mujoco_dynamics(identity["task"])
     task, seeds = make_training_task(identity["task"]), snapshot.counters["seeds"]
     agent, world = restore_parts(snapshot, from_dict(identity["config"]), task)

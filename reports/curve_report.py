@@ -10,42 +10,11 @@ from typing import Any
 import pandas as pd
 
 from maac_bench.names import lookup
-from maac_bench.presets import Size
 from reports import provenance
 from reports.curve_tables import score_table, summary_table, timing_table
 from reports.files import PUBLISHED_DIGITS, write_csv
-from reports.training_runs import (
-    WALL_CLOCK,
-    TrainingRun,
-    collect,
-    commits,
-    run_all,
-    unfinished,
-)
-
-
-@dataclass(frozen=True)
-class Profile:
-    """The size of an experiment.
-
-    tasks: task to its number of episodes. size: of the presets. compiled: whether updates are
-    fused. label: what a reader of the figure must know of this size.
-    """
-
-    tasks: Mapping[str, int]
-    algorithms: tuple[str, ...]
-    size: Size
-    seeds: tuple[int, ...]
-    compiled: bool
-    label: str
-
-    def runs(self) -> tuple[TrainingRun, ...]:
-        """What is trained."""
-        return tuple(
-            TrainingRun(task, algorithm, self.size, self.seeds, rollouts, self.compiled)
-            for task, rollouts in self.tasks.items()
-            for algorithm in self.algorithms
-        )
+from reports.training_profiles import Profile, directory
+from reports.training_runs import WALL_CLOCK, collect, commits, run_all, unfinished
 
 
 @dataclass(frozen=True)
@@ -65,7 +34,7 @@ class CurveReport:
 
     def make_data(self, profile: str, folder: Path, runs: Path) -> bool:
         """Train what is missing, then `collect`."""
-        run_all(lookup("profile", profile, self.profiles).runs(), self._directory(profile, runs))
+        run_all(lookup("profile", profile, self.profiles).runs(), directory(profile, runs))
         return self.collect(profile, folder, runs)
 
     def collect(self, profile: str, folder: Path, runs: Path) -> bool:
@@ -76,21 +45,21 @@ class CurveReport:
         Args:
             profile: which size.
             folder: the report's.
-            runs: where experiments are kept; this one is in <name>/<profile>.
+            runs: where experiments are kept; see `training_profiles.directory`.
 
         Raises:
             ValueError: an unknown profile, no episode yet, or a directory with another run.
         """
-        size, directory = lookup("profile", profile, self.profiles), self._directory(profile, runs)
+        size, trained = lookup("profile", profile, self.profiles), directory(profile, runs)
         plan = size.runs()
-        collected = collect(plan, directory)
+        collected = collect(plan, trained)
         collected.insert(0, "profile", profile)
         data = collected.drop(columns=list(WALL_CLOCK))
         tables = {"data.csv": data, "summary.csv": self._summary(data, size)}
-        changed = provenance.publish(tables, folder, self._origin(profile, size, directory))
+        changed = provenance.publish(tables, folder, self._origin(profile, size, trained))
         if changed or not (folder / "timings.csv").exists():
             write_csv(timing_table(collected), folder / "timings.csv", PUBLISHED_DIGITS)
-        for line in unfinished(plan, directory):
+        for line in unfinished(plan, trained):
             print(f"unfinished: {line}")
         return changed
 
@@ -102,10 +71,7 @@ class CurveReport:
         summary.insert(0, "profile", data["profile"].iloc[0])
         return summary
 
-    def _directory(self, profile: str, runs: Path) -> Path:
-        return runs / self.name / profile
-
-    def _origin(self, profile: str, size: Profile, directory: Path) -> dict[str, Any]:
+    def _origin(self, profile: str, size: Profile, folder: Path) -> dict[str, Any]:
         """Provenance: the data's commit is that of the runs, this code only collected them."""
         configuration = {
             "profile": profile,
@@ -119,13 +85,13 @@ class CurveReport:
         origin = provenance.record(
             f"maac-bench figure {self.name} --profile {profile}", configuration
         )
-        trained = commits(size.runs(), directory)
+        trained = commits(size.runs(), folder)
         return {
             **origin,
             "commit": _one_commit(list(trained.values())),
             "collected_by": origin["commit"],
             "runs": trained,
-            "unfinished": unfinished(size.runs(), directory),
+            "unfinished": unfinished(size.runs(), folder),
         }
 
 

@@ -54,7 +54,7 @@ REPORTS = {
     "table1": Report(
         table1_report.make_data,
         table1_figure.draw,
-        tuple(ablations_settings.PROFILES),
+        tuple(table1_report.PROFILES),
         table1_report.collect,
     ),
     "parity": Report(parity_report.make_data, parity_figure.draw, tuple(parity_settings.PROFILES)),

@@ -26,7 +26,7 @@ RUNS = ROOT / "runs"
 # What a finished unit's numbers depend on besides our own source.
 _NUMERIC_PACKAGES = ("numpy", "scipy", "torch")
 # Modules that only read finished units.
-_NOT_COMPUTING = ("cli.py", "__main__.py", "figure.py", "report.py", "tables.py")
+_NOT_COMPUTING = ("__main__.py", "figure.py", "report.py", "tables.py")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Experiment:
         digest = hashlib.sha256(repr(settings).encode())
         folders = [ROOT / name for name in ("analytic", "maac_bench", f"reports/{self.name}")]
         for path in [Path(__file__), *(p for f in folders for p in sorted(f.rglob("*.py")))]:
-            if path.name not in _NOT_COMPUTING:
+            if path.name not in _NOT_COMPUTING and path.parent.name != "cli":
                 digest.update(path.read_bytes())
         return runs / f"{self.name}-{digest.hexdigest()[:12]}"
 

@@ -29,7 +29,7 @@ LAYERS = [
     {"checkpoint"},
     {"run"},
     {"training", "run_evaluation"},
-    {"run_gradient_error"},
+    {"run_gradient_error", "video"},
     {"cli"},
     {"__main__"},
 ]

@@ -12,6 +12,7 @@ import numpy as np
 from analytic import double_integrator, random_lqg
 from maac_bench.names import lookup
 from maac_bench.tasks.base import Task, TensorDynamics, require_lqg, require_true
+from maac_bench.tasks.drawing import cart_pole_lines, double_integrator_lines, pendulum_lines
 from maac_bench.tasks.gymnasium_v5 import V5_OPTIONS, V5_TASKS, v5_task
 from maac_bench.tasks.linear_quadratic import LinearGaussianDynamics, linear_quadratic_task
 from maac_bench.tasks.mujoco_paper import EPISODE_STEPS, PAPER_TASKS, paper_task
@@ -60,6 +61,11 @@ TASKS: dict[str, Callable[[], Task]] = {
 
 # Linear-quadratic actions have no natural limit; this one leaves an optimal policy alone.
 _ACTION_LIMITS = {PENDULUM: 1.0, CART_POLE: 1.0}
+_LINES = {
+    PENDULUM: pendulum_lines,
+    CART_POLE: cart_pole_lines,
+    DOUBLE_INTEGRATOR: double_integrator_lines,
+}
 _TENSOR_EPISODE_STEPS = 200
 
 
@@ -82,12 +88,12 @@ def make_env(name: str, **options: Any) -> gym.Env[Any, Any]:  # noqa: ANN401
 class TrainingTask(NamedTuple):
     """A task as an agent sees it: actions in [-1, 1].
 
-    task: model-side functions. make: its environment. steps: the time limit of an episode.
-    learns_outcome: reward and termination are unknown and have to be learned.
+    task: model-side functions. make: its environment, with options for `gymnasium.make`. steps:
+    the time limit of an episode. learns_outcome: reward and termination have to be learned.
     """
 
     task: Task
-    make: Callable[[], gym.Env[Any, Any]]
+    make: Callable[..., gym.Env[Any, Any]]
     steps: int
     learns_outcome: bool = False
 
@@ -115,8 +121,8 @@ def make_training_task(name: str) -> TrainingTask:
     scale, unit = action_scale(env.action_space, name), is_unit(env.action_space)
     env.close()
 
-    def make() -> gym.Env[Any, Any]:
-        options = {"disable_env_checker": True}
+    def make(**options: Any) -> gym.Env[Any, Any]:  # noqa: ANN401
+        options = {"disable_env_checker": True, **options}
         env = make_env(name, **options) if known else gym.make(name, **options)
         return env if unit else gym.wrappers.RescaleAction(env, np.float32(-1.0), np.float32(1.0))
 
@@ -128,7 +134,8 @@ def make_training_task(name: str) -> TrainingTask:
 
 
 def _tensor_env(name: str, **options: Any) -> TensorEnv:  # noqa: ANN401
-    return TensorEnv(make_task(name), _ACTION_LIMITS.get(name, 5.0), **options)
+    limit = _ACTION_LIMITS.get(name, 5.0)
+    return TensorEnv(make_task(name), limit, _LINES.get(name), **options)
 
 
 def _register() -> None:

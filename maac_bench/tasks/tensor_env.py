@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from maac_bench.streams import Streams
 from maac_bench.tasks.base import Task, require_true
+from maac_bench.tasks.drawing import Polyline, picture
 from maac_bench.types import ModelNoise
 
 
@@ -21,12 +23,21 @@ class TensorEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     Args:
         task: a task with tensor dynamics.
         action_limit: half-width of the action space. Actions are not clipped.
+        lines: what a state looks like; None for a task without a picture.
+        render_mode: "rgb_array", or None.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
 
-    def __init__(self, task: Task, action_limit: float = 1.0) -> None:
+    def __init__(
+        self,
+        task: Task,
+        action_limit: float = 1.0,
+        lines: Callable[[Sequence[float]], Sequence[Polyline]] | None = None,
+        render_mode: str | None = None,
+    ) -> None:
         self.task, self._true = task, require_true(task)
+        self._lines, self.render_mode = lines, render_mode
         self.observation_space = Box(-np.inf, np.inf, (task.state_size,), np.float32)
         self.action_space = Box(-action_limit, action_limit, (task.action_size,), np.float32)
         self._state = torch.zeros(task.state_size)
@@ -52,6 +63,12 @@ class TensorEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         ended = bool(self.task.terminated(self._state, control, following) > 0)
         self._state = following
         return self._observation(), reward, ended, False, {}
+
+    def render(self) -> NDArray[np.uint8]:
+        """A picture of the state, [height, width, 3]; ValueError for a task without one."""
+        if self._lines is None:
+            raise ValueError(f"task {self.task.name!r} has no picture")
+        return picture(self._lines(self._state.tolist()))
 
     def _observation(self) -> NDArray[np.float32]:
         return self._state.numpy().astype(np.float32)

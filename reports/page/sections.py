@@ -73,6 +73,14 @@ SECTIONS = {
         (),
         (summary_html, timing_html),
     ),
+    "parity": Section(
+        "Parity: SAC here and in stable-baselines3",
+        ("quick",),
+        curve_charts,
+        _CURVES,
+        (),
+        (summary_html,),
+    ),
     "table1": Section(
         "Table 1: planning at test time",
         ("quick", "mujoco", "paper"),

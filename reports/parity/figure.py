@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from reports.curves import curve_figure
-from reports.parity.settings import OURS, PEER
 from reports.style import BLUE, ORANGE, save
+
+COLORS = {"sac": BLUE, "stable-baselines3": ORANGE}
 
 
 def draw(folder: Path) -> None:
@@ -15,4 +16,4 @@ def draw(folder: Path) -> None:
     Raises:
         ValueError: the data are missing.
     """
-    save(curve_figure(folder, {OURS: BLUE, PEER: ORANGE}), folder / "parity")
+    save(curve_figure(folder, COLORS), folder / "parity")

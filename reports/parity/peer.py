@@ -21,31 +21,26 @@ from reports.files import write_csv
 from reports.training_runs import TrainingRun
 
 
-def sac_options(run: TrainingRun, steps: int) -> dict[str, Any]:
+def sac_options(run: TrainingRun) -> dict[str, Any]:
     """The keyword arguments of `stable_baselines3.SAC` that mean what our configuration means.
-
-    Args:
-        run: our run.
-        steps: environment steps of one of its rollouts.
 
     Raises:
         ValueError: the run has settings that the other side lacks.
     """
-    config = run.settings
+    config, training = run.settings, make_training_task(run.task)
     actor, critic, data = config.actor, config.critic, config.data
     rates = {actor.learning_rate, critic.learning_rate, actor.temperature_learning_rate}
     if config.uses_model or len(rates) > 1 or actor.layer_norm or critic.layer_norm:
         raise ValueError(f"stable-baselines3's SAC cannot be set up like {run.name}")
-    action_size = make_training_task(run.task).task.action_size
     return {
         "learning_rate": actor.learning_rate,
         "batch_size": data.batch_size,
-        "learning_starts": data.random_rollouts * steps,
+        "learning_starts": data.random_rollouts * training.steps,
         "gradient_steps": data.updates_per_step,
         "tau": critic.target_rate,
-        "gamma": 0.99 if config.discount is None else config.discount,
+        "gamma": training.task.discount if config.discount is None else config.discount,
         "ent_coef": f"auto_{actor.initial_temperature:g}",
-        "target_entropy": actor.target_entropy * action_size,
+        "target_entropy": actor.target_entropy * training.task.action_size,
         "policy_kwargs": {
             "net_arch": {"pi": list(actor.hidden), "qf": list(critic.hidden)},
             "n_critics": critic.count,
@@ -101,7 +96,7 @@ def train_peer(run: TrainingRun, seed: int, path: Path) -> str:
 
     test = Monitor(gym.make(run.task))
     test.reset(seed=1_000_000 + seed)
-    model = SAC("MlpPolicy", gym.make(run.task), seed=seed, device="cpu", **sac_options(run, steps))
+    model = SAC("MlpPolicy", gym.make(run.task), seed=seed, device="cpu", **sac_options(run))
     model.learn(run.rollouts * steps, callback=Evaluation())
     path.parent.mkdir(parents=True, exist_ok=True)
     write_csv(pd.DataFrame(rows), path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -30,7 +31,8 @@ def make_data(profile: str, folder: Path, runs: Path) -> bool:
         ValueError: an unknown profile, or stable-baselines3 is not installed.
     """
     size, directory = lookup("profile", profile, PROFILES), runs / "parity" / profile
-    origin = provenance.record(f"maac-bench figure parity --profile {profile}", _settings(size))
+    command = f"maac-bench figure parity --profile {profile}"
+    origin = provenance.record(command, _settings(profile, size))
     train_peers(size, directory)
     run_all(size.runs(), directory)
     data = curves(size, directory)
@@ -74,12 +76,13 @@ def curves(size: Profile, directory: Path) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _settings(size: Profile) -> dict[str, object]:
+def _settings(profile: str, size: Profile) -> dict[str, object]:
     return {
-        "profile": "quick",
+        "profile": profile,
         "label": size.label,
         "tasks": dict(size.tasks),
         "algorithms": [OURS, PEER],
         "seeds": list(size.seeds),
-        "hyper_parameters": {run.task: sac_options(run, 1) for run in size.runs()},
+        "peer_options": {run.task: sac_options(run) for run in size.runs()},
+        "peer_version": version("stable-baselines3"),
     }

@@ -1,6 +1,6 @@
 """Table 1 from end to end: MAAC's policies, with and without planning at test time.
 
-The policies are those of the ablations' `maac` runs of the same profile.
+The policies are the `maac` runs of the same profile, which the learning curves show.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from maac_bench.names import lookup
 from maac_bench.planning import PlannerSettings
 from maac_bench.run_evaluation import evaluate_run
 from reports import provenance
-from reports.ablations.settings import PROFILES
 from reports.files import PUBLISHED_DIGITS, write_csv
-from reports.training_runs import TrainingRun, commits, run_all
+from reports.training_profiles import directory, profiles
+from reports.training_runs import commits, run_all
 
 EPISODES = 10
 PLANNER = PlannerSettings()
+PROFILES = profiles(("maac",))
 
 
 def make_data(profile: str, folder: Path, runs: Path) -> bool:
     """Train what is missing, then `collect`."""
-    plan, directory = _plan(profile), _directory(profile, runs)
-    run_all(plan, directory)
+    run_all(lookup("profile", profile, PROFILES).runs(), directory(profile, runs))
     return collect(profile, folder, runs)
 
 
@@ -43,20 +43,18 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     Raises:
         ValueError: an unknown profile, or a run without a checkpoint.
     """
-    plan, directory = _plan(profile), _directory(profile, runs)
+    plan, trained = lookup("profile", profile, PROFILES).runs(), directory(profile, runs)
     jobs = [(run, planner) for run in plan for planner in (None, PLANNER)]
     tables = []
     for run, planner in tqdm(jobs, desc="table1", unit="evaluation"):
-        tables.append(evaluate_run(directory / run.name, EPISODES, planner))
+        tables.append(evaluate_run(trained / run.name, EPISODES, planner))
     data = pd.concat(tables, ignore_index=True)
     data.insert(0, "profile", profile)
     timings = data.groupby(["task", "mpc"])["ms_per_decision"].median().reset_index()
     data = data.drop(columns="ms_per_decision")
     origin = provenance.record(f"maac-bench figure table1 --profile {profile}", _settings(profile))
-    trained = commits(plan, directory)
-    changed = provenance.publish(
-        {"data.csv": data, "summary.csv": summary(data)}, folder, {**origin, "runs": trained}
-    )
+    origin["runs"] = commits(plan, trained)
+    changed = provenance.publish({"data.csv": data, "summary.csv": summary(data)}, folder, origin)
     if changed or not (folder / "timings.csv").exists():
         write_csv(timings, folder / "timings.csv", PUBLISHED_DIGITS)
     return changed
@@ -69,15 +67,6 @@ def summary(data: pd.DataFrame) -> pd.DataFrame:
     trained = data.groupby(["profile", "task", "mpc"])["rollout"].max().reset_index()
     table = table.rename(columns={"count": "seeds", "std": "sd"})
     return table.merge(trained.rename(columns={"rollout": "trained_episodes"}))
-
-
-def _plan(profile: str) -> list[TrainingRun]:
-    runs = lookup("profile", profile, PROFILES).runs()
-    return [run for run in runs if run.algorithm == "maac"]
-
-
-def _directory(profile: str, runs: Path) -> Path:
-    return runs / "ablations" / profile
 
 
 def _settings(profile: str) -> dict[str, object]:

@@ -109,7 +109,7 @@ def test_interruption_has_its_own_status(capsys, monkeypatch):
     def interrupt(*_arguments, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("maac_bench.cli.score", interrupt)
+    monkeypatch.setattr("maac_bench.cli.estimate.score", interrupt)
     status, error = failure(capsys, "estimate")
     assert status == 130
     assert "interrupted" in error

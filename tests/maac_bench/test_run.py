@@ -10,7 +10,13 @@ import pytest
 import torch
 
 from maac_bench.checkpoint import Snapshot
-from maac_bench.run import RunDirectory, load_checkpoint, read_identity
+from maac_bench.run import (
+    RunDirectory,
+    checkpoint_rollouts,
+    load_checkpoint,
+    read_identity,
+    require_checkpoint,
+)
 
 IDENTITY = {"task": "t", "seeds": [0, 1], "config": {"actor": {"horizon": 4, "hidden": (8, 8)}}}
 
@@ -53,6 +59,21 @@ def test_a_checkpoint_comes_back_as_it_was(opened, tmp_path):
     for name, tensor in snapshot_of(2).tensors.items():
         assert torch.equal(loaded.tensors[name], tensor)
         assert loaded.tensors[name].dtype == tensor.dtype
+
+
+def test_every_so_many_rollouts_a_checkpoint_stays(opened, tmp_path):
+    run = opened(tmp_path)
+    for rollout in range(1, 10):
+        run.save(snapshot_of(rollout), keep_every=3)
+    assert checkpoint_rollouts(tmp_path) == [3, 6, 8, 9]
+    assert run.load().counters["rollouts"] == 9
+    early = require_checkpoint(tmp_path, 3)
+    assert torch.equal(early.tensors["x.0"], snapshot_of(3).tensors["x.0"])
+    with pytest.raises(ValueError, match=r"no checkpoint of rollout 4, only of 3, 6, 8, 9"):
+        require_checkpoint(tmp_path, 4)
+    # Without the option, later saves clean up.
+    run.save(snapshot_of(10))
+    assert checkpoint_rollouts(tmp_path) == [9, 10]
 
 
 def test_two_checkpoints_are_kept(opened, tmp_path):

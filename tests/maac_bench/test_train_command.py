@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from maac_bench.__main__ import main
-from maac_bench.cli import parse
+from maac_bench.cli.parsing import parse
 from maac_bench.config import from_dict
 from maac_bench.presets import preset
 from maac_bench.run import read_identity

@@ -41,8 +41,8 @@ def tiny_training(
     """A training task with shorter rollouts, and episodes that end with them or at `limit`."""
     training = make_training_task(task)
 
-    def make() -> gym.Env:
-        return gym.wrappers.TimeLimit(training.make(), limit or steps)
+    def make(**options) -> gym.Env:
+        return gym.wrappers.TimeLimit(training.make(**options), limit or steps)
 
     return training._replace(make=make, steps=steps)
 

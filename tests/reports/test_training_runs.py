@@ -10,7 +10,8 @@ from maac_bench.config import ActorSettings, Config, CriticSettings, DataSetting
 from maac_bench.model_fitting import ModelConfig
 from reports import training_runs
 from reports.ablations import figure
-from reports.curve_report import CurveReport, Profile
+from reports.curve_report import CurveReport
+from reports.training_profiles import Profile
 from reports.style import use_style
 from reports.training_runs import collect, run_all, train_one, unfinished
 
@@ -67,7 +68,7 @@ def copied(trained, tmp_path) -> Path:
 
 
 def experiment(runs: Path) -> Path:
-    return runs / "ablations" / "mini"
+    return runs / "training" / "mini"
 
 
 def shorten(directory: Path, seed: int) -> None:

@@ -1,0 +1,1 @@
+"""The commands of `maac-bench`, a file per group; `parsing` chooses one."""

@@ -1,0 +1,77 @@
+"""`maac-bench estimate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+import analytic
+from maac_bench.estimators import Settings, make_estimator
+from maac_bench.scoring import Score, score
+from maac_bench.tasks import make_task, require_lqg
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Score one estimator against the exact policy gradient of an LQG task."""
+
+    task: str = "maac_bench/DoubleIntegrator-v0"
+    """which task; `maac-bench list` names them"""
+    estimator: str = "pathwise"
+    """which estimator; `maac-bench list` names them"""
+    horizon: int = 4
+    """H, the number of transitions before the critic (or the cut)"""
+    terminal_samples: int = 1
+    """actions averaged in the terminal value"""
+    smoothing: float = 0.01
+    """standard deviation of the zeroth-order perturbation"""
+    samples: int = 256
+    """rollouts per gradient, N"""
+    replicates: int = 32
+    """independent gradients, to measure bias and spread"""
+    gain_share: float = 0.5
+    """the policy's gain as a share of the optimal one"""
+    critic_share: float = 0.5
+    """the gain whose exact Q-function is the critic, likewise; equal to gain_share: exact critic"""
+    seed: int = 0
+    """first seed; replicates take consecutive ones"""
+
+    def execute(self) -> None:
+        """Print the score."""
+        for name in ("samples", "replicates"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}")
+        task = make_task(self.task)
+        settings = Settings(
+            horizon=self.horizon,
+            terminal_samples=self.terminal_samples,
+            smoothing=self.smoothing,
+        )
+        estimator = make_estimator(self.estimator, settings)
+        lqg = require_lqg(task)
+        best = analytic.optimal_gain(lqg)
+        result = score(
+            task,
+            estimator,
+            gain=self.gain_share * best,
+            critic=analytic.evaluate(lqg, self.critic_share * best),
+            samples=self.samples,
+            seeds=range(self.seed, self.seed + self.replicates),
+        )
+        print(describe(result))
+
+
+def describe(result: Score) -> str:
+    """A score as readable lines."""
+    with np.printoptions(precision=4, suppress=True):
+        return "\n".join(
+            [
+                f"exact gradient of the return   {result.truth}",
+                f"mean estimate                  {result.mean}",
+                f"bias / |gradient|              {result.bias:.4g} ± {result.bias_error:.2g}",
+                f"cosine to the exact gradient   {result.cosine:.5f}",
+                f"std per sample / |gradient|    {result.spread:.4g}",
+                f"error of one estimate          {result.rms_error:.4g} (relative, RMS)",
+            ]
+        )

@@ -1,0 +1,88 @@
+"""Commands about reports: `figure`, `report` and `list`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from maac_bench.estimators import ESTIMATORS
+from maac_bench.names import lookup
+from maac_bench.presets import ALGORITHMS
+from maac_bench.tasks import TASKS
+from reports.files import ROOT, require_writable
+from reports.page.build import write_page
+from reports.registry import REPORTS, folder
+from reports.style import use_style
+from reports.units import RUNS
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Run a report's experiment, write its tables and draw it."""
+
+    name: tyro.conf.Positional[str]
+    """which report; `maac-bench list` names them"""
+    profile: str = "quick"
+    """size of the experiment; `maac-bench list` names them"""
+    redraw: bool = False
+    """only draw, from the data that are there"""
+    collect: bool = False
+    """publish training runs as far as they are, without training further"""
+    out: Path | None = None
+    """folder for tables and images; default: beside the report's code"""
+    runs: Path = RUNS
+    """folder for finished units, reused by the next call"""
+
+    def execute(self) -> None:
+        """Run, publish, draw."""
+        report = lookup("figure", self.name, REPORTS)
+        if self.profile not in report.profiles:
+            raise ValueError(
+                f"unknown profile {self.profile!r} of {self.name}; "
+                f"choose from {', '.join(report.profiles)}"
+            )
+        target = folder(self.name, self.profile) if self.out is None else self.out
+        make_data = report.collect if self.collect else report.make_data
+        if make_data is None:
+            raise ValueError(f"{self.name} trains no agent: there are no runs to collect")
+        require_writable(target)  # before the work, not after it
+        if not self.redraw:
+            changed = make_data(self.profile, target, self.runs)
+            print(f"data in {target}: {'written' if changed else 'reproduced, unchanged'}")
+        use_style()
+        report.draw(target)
+        print(f"drawn: {', '.join(str(p) for p in sorted(target.glob('*.png')))}")
+
+
+@dataclass(frozen=True)
+class Report:
+    """All reports on one page that needs no network, from the committed data."""
+
+    reports: Path = ROOT / "reports"
+    """folder of the reports"""
+    out: Path | None = None
+    """HTML file; default: index.html in that folder"""
+
+    def execute(self) -> None:
+        """Write the page."""
+        out = self.out or self.reports / "index.html"
+        print(f"{out}: {write_page(self.reports, out) / 1e6:.1f} MB")
+
+
+@dataclass(frozen=True)
+class List:
+    """List tasks, algorithms, estimators and figures."""
+
+    def execute(self) -> None:
+        """Print the names."""
+        figures = [f"{name} ({', '.join(r.profiles)})" for name, r in REPORTS.items()]
+        rows = {
+            "tasks": list(TASKS),
+            "algorithms": list(ALGORITHMS),
+            "estimators": list(ESTIMATORS),
+            "figures": figures,
+        }
+        for kind, names in rows.items():
+            print("\n  ".join([f"{kind}:", *names]))

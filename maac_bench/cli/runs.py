@@ -1,0 +1,105 @@
+"""Commands that look at run directories: `evaluate`, `compare` and `gradient-error`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from maac_bench.planning import PlannerSettings
+from maac_bench.run_evaluation import evaluate_run
+from maac_bench.run_gradient_error import Measurement, gradient_error, summary
+from maac_bench.video import record_video, require_format
+from reports import comparison_output, gradient_error_figure
+from reports.comparison import compare
+from reports.files import PUBLISHED_DIGITS, require_writable, write_csv
+from reports.style import use_style
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Test a run's newest policies: whole episodes with the mean action."""
+
+    directory: tyro.conf.Positional[Path]
+    """run directory"""
+    episodes: int = 10
+    """test episodes per seed"""
+    mpc: bool = False
+    """plan every action with the learned model (cross-entropy method)"""
+    rollout: int | None = None
+    """test the policies after that many rollouts; default: the newest (see train --keep-every)"""
+    video: Path | None = None
+    """film the first episode of the first seed: a .gif or .mp4, rendered off-screen"""
+    planner: PlannerSettings = field(default_factory=PlannerSettings)
+
+    def execute(self) -> None:
+        """Run the episodes, write them into the directory, print the summary."""
+        if self.video is not None:
+            require_format(self.video)  # before the work, not after it
+        planner = self.planner if self.mpc else None
+        table = evaluate_run(self.directory, self.episodes, planner, self.rollout)
+        name = "evaluation-mpc.csv" if self.mpc else "evaluation.csv"
+        write_csv(table, self.directory / name)
+        for seed, rows in table.groupby("seed"):
+            spread = f" ± {rows['return'].std():.1f}" if len(rows) > 1 else ""
+            print(f"seed {seed}: {rows['return'].mean():.1f}{spread}")
+        means = table.groupby("seed")["return"].mean()
+        spread = f" ± {means.std():.1f} over {len(means)} seeds" if len(means) > 1 else ""
+        print(
+            f"return {means.mean():.1f}{spread}, {self.episodes} episodes each, "
+            f"{table['ms_per_decision'].median():.2f} ms per decision"
+        )
+        if self.video is not None:
+            filmed = record_video(self.directory, self.video, planner, self.rollout)
+            print(f"{self.video}: an episode of return {filmed:.1f}")
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Compare runs, grouped by task and algorithm, after as many episodes as all have."""
+
+    directories: tyro.conf.Positional[tuple[Path, ...]]
+    """run directories, or folders that hold some"""
+    out: Path | None = None
+    """CSV for the table: a row per task and algorithm"""
+    curves: tuple[Path, ...] = ()
+    """published curves to show beside: CSVs with columns step, time, reward, seed"""
+    figure: Path | None = None
+    """PNG for the learning curves; a PDF is written beside it"""
+
+    def execute(self) -> None:
+        """Print the tables; write and draw what was asked for."""
+        if self.figure is not None and self.figure.suffix != ".png":
+            raise ValueError(f"figure must end in .png, got {self.figure}")
+        found = compare(self.directories)
+        published = comparison_output.read_published(self.curves, found) if self.curves else None
+        print(comparison_output.describe(found))
+        if published is not None:
+            print("\n".join(comparison_output.beside_published(found, published)))
+        if self.out is not None:
+            require_writable(self.out.parent)
+            write_csv(found.table, self.out, PUBLISHED_DIGITS)
+        if self.figure is not None:
+            comparison_output.draw(found, published, self.figure)
+
+
+@dataclass(frozen=True)
+class GradientError:
+    """Measure a run's actor gradient against its task's true dynamics (the paper's MuJoCo tasks).
+
+    Writes gradient-error.csv and gradient-error.png into the run directory.
+    """
+
+    directory: tyro.conf.Positional[Path]
+    """run directory"""
+    measurement: Annotated[Measurement, tyro.conf.arg(name="")] = field(default_factory=Measurement)
+
+    def execute(self) -> None:
+        """Measure, write, draw, print the summary."""
+        table = gradient_error(self.directory, self.measurement)
+        write_csv(table, self.directory / "gradient-error.csv")
+        use_style()
+        gradient_error_figure.draw(self.directory / "gradient-error.csv")
+        print(summary(table))

@@ -1,0 +1,74 @@
+"""`maac-bench train`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+
+from maac_bench.config import Config
+from maac_bench.presets import Size
+from maac_bench.training import RunSettings, train
+from reports.provenance import record
+
+DEFAULT_TASK, DEFAULT_ALGORITHM = "maac_bench/HalfCheetah-v0", "maac"
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train an algorithm on a task; the same command continues an interrupted run.
+
+    Every field of the configuration is an option; the defaults shown are those of --algo, --task
+    and --size.
+    """
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    out: Path
+    """run directory"""
+    task: str = DEFAULT_TASK
+    """one of `maac-bench list`, or any Gymnasium identifier (your own: module:Name-v0)"""
+    algo: str = DEFAULT_ALGORITHM
+    """which algorithm; `maac-bench list` names them"""
+    size: Size = "paper"
+    """nets, batches and updates as in the paper's code, or smaller"""
+    seeds: tuple[int, ...] = (0,)
+    """independent runs, trained together in one process"""
+    rollouts: int = 50
+    """episodes in all, the random ones included"""
+    device: str = "cpu"
+    """cpu, cuda or cuda:N"""
+    compile: Literal["auto", "yes", "no"] = "auto"
+    """fuse the update with torch.compile (a minute at the start); auto: with a C++ compiler"""
+    threads: int | None = None
+    """CPU threads; default: all cores"""
+    keep_every: int = 0
+    """rollouts between checkpoints that stay; 0: only the last two"""
+
+    def execute(self) -> None:
+        """Train."""
+        if self.threads is not None:
+            if self.threads < 1:
+                raise ValueError(f"threads must be at least 1, got {self.threads}")
+            torch.set_num_threads(self.threads)
+        compiled = {"auto": None, "yes": True, "no": False}[self.compile]
+        settings = RunSettings(
+            self.task,
+            self.algo,
+            self.seeds,
+            self.rollouts,
+            self.out,
+            self.device,
+            compiled,
+            self.keep_every,
+        )
+        seeds = " ".join(map(str, self.seeds))
+        origin = record(
+            f"maac-bench train --task {self.task} --algo {self.algo} --size {self.size} "
+            f"--seeds {seeds} --rollouts {self.rollouts} --threads {torch.get_num_threads()}",
+            {"threads": torch.get_num_threads()},
+        )
+        train(settings, self.config, origin)
+        print(f"{self.rollouts} rollouts of {self.algo} on {self.task} in {self.out}")

@@ -1,0 +1,75 @@
+"""The sizes in which agents are trained, the same for every report of learning curves.
+
+Reports of one profile share its runs: an algorithm that two of them show is trained once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from maac_bench.presets import Size
+from reports.training_runs import TrainingRun
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The size of an experiment.
+
+    tasks: task to its number of episodes. size: of the presets. compiled: whether updates are
+    fused. label: what a reader of the figure must know of this size.
+    """
+
+    tasks: Mapping[str, int]
+    algorithms: tuple[str, ...]
+    size: Size
+    seeds: tuple[int, ...]
+    compiled: bool
+    label: str
+
+    def runs(self) -> tuple[TrainingRun, ...]:
+        """What is trained."""
+        return tuple(
+            TrainingRun(task, algorithm, self.size, self.seeds, rollouts, self.compiled)
+            for task, rollouts in self.tasks.items()
+            for algorithm in self.algorithms
+        )
+
+
+def directory(profile: str, runs: Path) -> Path:
+    """Where the runs of a profile are, below the folder of all experiments."""
+    return runs / "training" / profile
+
+
+def profiles(algorithms: tuple[str, ...]) -> dict[str, Profile]:
+    """The profiles of a report that shows these algorithms."""
+    return {
+        "quick": Profile(
+            tasks={"maac_bench/Pendulum-v0": 10, "maac_bench/CartPole-v0": 25},
+            algorithms=algorithms,
+            size="tiny",
+            seeds=(0, 1, 2, 3, 4),
+            compiled=True,
+            label="reduced: tiny nets, small tasks",
+        ),
+        "mujoco": Profile(
+            tasks={"maac_bench/HalfCheetah-v0": 50},
+            algorithms=algorithms,
+            size="small",
+            seeds=(0, 1),
+            compiled=True,
+            label="reduced: small nets, one task, 50 of 200 episodes, 2 of 4 seeds",
+        ),
+        "paper": Profile(
+            tasks={
+                f"maac_bench/{name}-v0": 200
+                for name in ("HalfCheetah", "Hopper", "Walker2d", "Ant")
+            },
+            algorithms=algorithms,
+            size="paper",
+            seeds=(0, 1, 2, 3),
+            compiled=True,
+            label="the paper's tasks and sizes",
+        ),
+    }

@@ -1,0 +1,111 @@
+"""Videos of test episodes and the pictures they are made of."""
+
+import imageio.v3 as iio
+import numpy as np
+import pandas as pd
+import pytest
+
+from maac_bench.__main__ import main
+from maac_bench.checkpoint import capture
+from maac_bench.config import to_dict
+from maac_bench.run import RunDirectory
+from maac_bench.run_evaluation import evaluate_run
+from maac_bench.tasks import make_env
+from maac_bench.tasks.drawing import cart_pole_lines, pendulum_lines, picture
+from maac_bench.video import record_video
+from tests.maac_bench.trainers import PENDULUM, STEPS, tiny_config, tiny_trainer, tiny_training
+
+CART_POLE, INTEGRATOR = "maac_bench/CartPole-v0", "maac_bench/DoubleIntegrator-v0"
+
+
+def make_run(path, monkeypatch, task=PENDULUM, rollouts=1):
+    monkeypatch.setattr(
+        "maac_bench.run_evaluation.make_training_task", lambda name: tiny_training(name)
+    )
+    trainer = tiny_trainer((3, 4), training=tiny_training(task))
+    for _ in range(rollouts):
+        trainer.rollout()
+    config = to_dict(tiny_config())
+    identity = {"task": task, "algorithm": "maac", "seeds": [3, 4], "config": config}
+    run = RunDirectory(path, identity, {})
+    run.save(capture(trainer))
+    run.close()
+    trainer.close()
+    return path
+
+
+# The mp4's reader, which only the test uses, leaves its pipes to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+def test_the_film_is_the_first_test_episode(tmp_path, monkeypatch, suffix):
+    run = make_run(tmp_path / "run", monkeypatch)
+    film = tmp_path / f"film{suffix}"
+    score = record_video(run, film)
+    assert score == pytest.approx(evaluate_run(run, 1)["return"][0])
+    frames = iio.imread(film)
+    if suffix == ".mp4":  # a gif leaves out frames that repeat the one before
+        assert len(frames) == STEPS + 1
+    assert frames.std() > 0
+    assert list(tmp_path.glob("*.partial*")) == []
+
+
+def test_the_command_films_what_it_tests_with_and_without_planning(tmp_path, monkeypatch, capsys):
+    run, film = make_run(tmp_path / "run", monkeypatch, rollouts=2), tmp_path / "film.gif"
+    for options in ([], ["--mpc", "--planner.population", "8", "--planner.elites", "2"]):
+        arguments = ["evaluate", str(run), "--episodes", "1", "--video", str(film), *options]
+        assert main(arguments) == 0
+        first, *_, last = capsys.readouterr().out.splitlines()
+        assert first.removeprefix("seed 3: ") == last.rpartition(" ")[2]
+    plain, planned = (
+        pd.read_csv(run / name)["return"][0] for name in ("evaluation.csv", "evaluation-mpc.csv")
+    )
+    assert plain != planned
+
+
+def test_another_kind_of_file_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"must end in \.gif or \.mp4, got .*film\.avi"):
+        record_video(tmp_path, tmp_path / "film.avi")
+
+
+def test_a_task_without_a_picture_says_so(tmp_path, monkeypatch, capsys):
+    run = make_run(tmp_path / "run", monkeypatch, "maac_bench/RandomLQG6-v0")
+    film = tmp_path / "film.gif"
+    assert main(["evaluate", str(run), "--episodes", "1", "--video", str(film)]) == 2
+    assert "'maac_bench/RandomLQG6-v0' has no picture" in capsys.readouterr().err
+    assert not film.exists()
+
+
+def test_mp4_without_its_package_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("maac_bench.video.find_spec", lambda name: None)
+    monkeypatch.setattr("maac_bench.cli.runs.evaluate_run", pytest.fail)
+    assert main(["evaluate", str(tmp_path), "--video", str(tmp_path / "film.mp4")]) == 2
+    assert "mp4 needs imageio-ffmpeg" in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path), "--video", str(tmp_path / "no" / "film.gif")]) == 1
+    assert "no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [PENDULUM, CART_POLE, INTEGRATOR])
+def test_small_tasks_have_a_picture_that_moves(name):
+    env = make_env(name, render_mode="rgb_array")
+    env.reset(seed=0)
+    before = env.render()
+    for _ in range(5):
+        env.step(env.action_space.sample())
+    after = env.render()
+    env.close()
+    assert before.shape == after.shape == (320, 480, 3)
+    assert (before != after).any()
+
+
+def ink(lines):
+    """Where the picture is not white: mean column and row, from its middle, y upwards."""
+    rows, columns = np.nonzero(picture(lines)[..., 0] < 255)
+    return columns.mean() - 240.0, 160.0 - rows.mean()
+
+
+def test_upright_points_up_and_a_cart_to_the_right_stands_right():
+    assert ink(pendulum_lines([1.0, 0.0, 0.0]))[1] > 10.0
+    assert ink(pendulum_lines([-1.0, 0.0, 0.0]))[1] < -10.0
+    assert ink(pendulum_lines([0.0, 1.0, 0.0]))[0] > 10.0
+    left, right = (ink(cart_pole_lines([x, 1.0, 0.0, 0.0, 0.0]))[0] for x in (-1.0, 1.0))
+    assert right > 10.0 > -10.0 > left
