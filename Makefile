@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 TORCH  := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup figure2 figure3 table1 parity ablations estimators figures report test test-all check lint format types bench clean
+.PHONY: help setup figure2 figure3 table1 gradient-error parity ablations estimators figures report test test-all check lint format types bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ figure2: setup ## train and draw Figure 2; PROFILE=mujoco or paper for hours or 
 
 table1: setup ## evaluate the trained maac policies with and without planning; PROFILE likewise
 	@$(BIN)/maac-bench figure table1 --profile $(PROFILE)
+
+gradient-error: setup ## train maac on HalfCheetah and measure its gradient against true dynamics (hours)
+	@$(BIN)/maac-bench figure gradient_error --profile $(PROFILE)
 
 parity: setup $(VENV)/.peers ## train SAC here and in stable-baselines3 (an hour or so) and draw both
 	@$(BIN)/maac-bench figure parity

@@ -18,6 +18,8 @@ from reports.figure3 import figure as figure3_figure
 from reports.figure3 import report as figure3_report
 from reports.figure3 import settings as figure3_settings
 from reports.files import ROOT
+from reports.gradient_error import figure as gradient_error_figure
+from reports.gradient_error import report as gradient_error_report
 from reports.parity import figure as parity_figure
 from reports.parity import report as parity_report
 from reports.parity import settings as parity_settings
@@ -56,6 +58,12 @@ REPORTS = {
         table1_figure.draw,
         tuple(table1_report.PROFILES),
         table1_report.collect,
+    ),
+    "gradient_error": Report(
+        gradient_error_report.make_data,
+        gradient_error_figure.draw,
+        tuple(gradient_error_report.PROFILES),
+        gradient_error_report.collect,
     ),
     "parity": Report(parity_report.make_data, parity_figure.draw, tuple(parity_settings.PROFILES)),
 }

@@ -94,11 +94,13 @@ class GradientError:
 
     directory: tyro.conf.Positional[Path]
     """run directory"""
+    rollout: int | None = None
+    """which checkpoint; default: the newest (see train --keep-every)"""
     measurement: Annotated[Measurement, tyro.conf.arg(name="")] = field(default_factory=Measurement)
 
     def execute(self) -> None:
         """Measure, write, draw, print the summary."""
-        table = gradient_error(self.directory, self.measurement)
+        table = gradient_error(self.directory, self.measurement, self.rollout)
         write_csv(table, self.directory / "gradient-error.csv")
         use_style()
         gradient_error_figure.draw(self.directory / "gradient-error.csv")

@@ -73,6 +73,14 @@ SECTIONS = {
         (),
         (summary_html, timing_html),
     ),
+    "gradient_error": Section(
+        "Gradient error on a robot: learned against true MuJoCo dynamics",
+        ("quick", "paper"),
+        None,
+        "",
+        ("gradient_error",),
+        (),
+    ),
     "parity": Section(
         "Parity: SAC here and in stable-baselines3",
         ("quick",),

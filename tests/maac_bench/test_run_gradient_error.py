@@ -23,7 +23,7 @@ def make_run(path, algorithm="maac", task=CHEETAH):
     for _ in range(2):
         trainer.rollout()
     identity = {"task": task, "algorithm": algorithm, "seeds": [3, 4], "config": to_dict(config)}
-    run = RunDirectory(path, identity, {})
+    run = RunDirectory(path, identity, {"commit": "abc"})
     run.save(capture(trainer))
     run.close()
     trainer.close()
@@ -66,6 +66,11 @@ def test_the_command_writes_the_table_draws_it_and_prints_it(trained, capsys):
     printed = capsys.readouterr().out
     assert "cosine of the mean gradients" in printed
     assert all(part in printed for part in PARTS)
+
+
+def test_another_checkpoint_than_those_there_is_refused(trained, capsys):
+    assert main(["gradient-error", str(trained), "--rollout", "1", *OPTIONS]) == 2
+    assert "no checkpoint of rollout 1, only of 2" in capsys.readouterr().err
 
 
 def test_a_run_without_a_model_is_refused(tmp_path, capsys):

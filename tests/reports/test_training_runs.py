@@ -11,8 +11,8 @@ from maac_bench.model_fitting import ModelConfig
 from reports import training_runs
 from reports.ablations import figure
 from reports.curve_report import CurveReport
-from reports.training_profiles import Profile
 from reports.style import use_style
+from reports.training_profiles import Profile
 from reports.training_runs import collect, run_all, train_one, unfinished
 
 MAAC = Config(

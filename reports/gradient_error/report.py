@@ -1,0 +1,86 @@
+"""Gradient error on HalfCheetah from end to end: at several ages of MAAC's run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from maac_bench.names import lookup
+from maac_bench.run import checkpoint_rollouts
+from maac_bench.run_gradient_error import Measurement, gradient_error
+from reports import provenance
+from reports.training_profiles import directory, profiles
+from reports.training_runs import TrainingRun, commits, run_all
+from reports.units import Experiment, run
+
+TASK = "maac_bench/HalfCheetah-v0"
+MEASUREMENT = Measurement()
+
+
+class Size(NamedTuple):
+    """Which runs are measured. training: their profile. ages: after how many episodes."""
+
+    training: str
+    ages: tuple[int, ...]
+
+
+PROFILES = {
+    "quick": Size("mujoco", (10, 20, 30, 40, 50)),
+    "paper": Size("paper", (10, 20, 50, 100, 200)),
+}
+
+
+def make_data(profile: str, folder: Path, runs: Path) -> bool:
+    """Train what is missing, then `collect`."""
+    size = lookup("profile", profile, PROFILES)
+    run_all([_trained(size)], directory(size.training, runs))
+    return collect(profile, folder, runs)
+
+
+def collect(profile: str, folder: Path, runs: Path) -> bool:
+    """Measure at the ages whose checkpoints are there; True if the tables changed.
+
+    Args:
+        profile: which size.
+        folder: the report's.
+        runs: where experiments are kept.
+
+    Raises:
+        ValueError: an unknown profile, or no checkpoint of any of the ages.
+    """
+    size = lookup("profile", profile, PROFILES)
+    trained, home = _trained(size), directory(size.training, runs)
+    path = home / trained.name
+    held = [age for age in size.ages if age in checkpoint_rollouts(path)]
+    if not held:
+        ages = ", ".join(map(str, size.ages))
+        raise ValueError(f"{path} has no checkpoint of the ages {ages}: train it first")
+    missing = [f"age {age}: no checkpoint" for age in size.ages if age not in held]
+    configuration: dict[str, Any] = {
+        "profile": profile,
+        "label": profiles(("maac",))[size.training].label,
+        "task": TASK,
+        "seeds": list(trained.seeds),
+        "ages": held,
+        **asdict(MEASUREMENT),
+    }
+    origin = provenance.record(
+        f"maac-bench figure gradient_error --profile {profile}", configuration
+    )
+    trained_by = commits([trained], home)
+    units = {f"age-{age:03d}": partial(gradient_error, path, MEASUREMENT, age) for age in held}
+    data = run(Experiment("gradient_error", units, {**configuration, "runs": trained_by}), runs)
+    data.insert(0, "profile", profile)
+    for line in missing:
+        print(f"unfinished: {line}")
+    return provenance.publish(
+        {"data.csv": data}, folder, {**origin, "runs": trained_by, "unfinished": missing}
+    )
+
+
+def _trained(size: Size) -> TrainingRun:
+    """MAAC's run on the task, as the learning curves have it."""
+    plan = profiles(("maac",))[size.training]
+    return next(one for one in plan.runs() if one.task == TASK)

@@ -1,0 +1,47 @@
+"""The gradient error of a run at several ages, as a report."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from maac_bench.gradient_quality import PARTS
+from maac_bench.run_gradient_error import Measurement
+from reports.gradient_error import report
+from reports.gradient_error.figure import draw
+from reports.style import use_style
+from tests.maac_bench.test_run_gradient_error import make_run
+
+HOME = ("training", "mujoco", "HalfCheetah-v0", "maac")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setitem(report.PROFILES, "quick", report.Size("mujoco", (2, 5)))
+    monkeypatch.setattr(report, "MEASUREMENT", Measurement((0, 2), samples=4, reference_steps=3))
+
+
+def test_ages_that_are_there_are_measured_and_the_others_named(small, tmp_path, capsys):
+    make_run(tmp_path.joinpath(*HOME))
+    out = tmp_path / "out"
+    assert report.collect("quick", out, tmp_path)
+    assert "unfinished: age 5: no checkpoint" in capsys.readouterr().out
+    data = pd.read_csv(out / "data.csv")
+    assert len(data) == 2 * 2 * len(PARTS)
+    assert (data["rollout"] == 2).all()
+    origin = json.loads((out / "provenance.json").read_text())
+    assert origin["configuration"]["ages"] == [2]
+    assert origin["unfinished"] == ["age 5: no checkpoint"]
+    assert not report.collect("quick", out, tmp_path)  # kept, not measured again
+    use_style()
+    draw(out)
+    first = (out / "gradient_error.png").read_bytes()
+    draw(out)
+    assert (out / "gradient_error.png").read_bytes() == first
+
+
+def test_without_a_checkpoint_there_is_nothing_to_measure(small, tmp_path):
+    with pytest.raises(ValueError, match="no checkpoint of the ages 2, 5: train it first"):
+        report.collect("quick", tmp_path / "out", tmp_path)
+    with pytest.raises(ValueError, match="unknown profile 'huge'"):
+        report.collect("huge", tmp_path / "out", tmp_path)
