@@ -29,6 +29,7 @@ from maac_bench.rollout import draw_rollout_noise, rollout
 from maac_bench.streams import Streams
 from maac_bench.types import (
     Dynamics,
+    Gradient,
     Problem,
     RewardFunction,
     RolloutNoise,
@@ -62,6 +63,32 @@ class Target(NamedTuple):
 
     value: Tensor
     weights: Tensor
+
+
+class CriticStep(NamedTuple):
+    """What an update of the critics needs: their gradient, and what to log.
+
+    loss: half the mean squared error, summed over critics, [seeds]. value: mean over critics and
+    batch, [seeds].
+    """
+
+    gradient: Gradient
+    target: Target
+    loss: Tensor
+    value: Tensor
+
+
+class ActorStep(NamedTuple):
+    """What an update of actor and temperature needs: their gradients, and what to log.
+
+    temperature: derivative with respect to log alpha, [seeds]. loss: negative mean objective,
+    [seeds]. entropy: mean of `-log pi`, [seeds].
+    """
+
+    gradient: Gradient
+    temperature: Tensor
+    loss: Tensor
+    entropy: Tensor
 
 
 class Agent:
@@ -121,10 +148,12 @@ class Agent:
         return self.log_temperature.detach().exp()
 
     def compile(self) -> None:
-        """Fuse the pointwise work of the three losses; same mathematics, other rounding."""
-        self._target = torch.compile(self._target)  # type: ignore[method-assign]
-        self._critic_loss = torch.compile(self._critic_loss)  # type: ignore[method-assign]
-        self._terms = torch.compile(self._terms)  # type: ignore[method-assign]
+        """Fuse each gradient into one program; same mathematics, other rounding."""
+        # Losses and their backward pass in one graph: torch's own split of the two recomputes
+        # activations in a transposed layout, which costs more than fusion gains.
+        torch._dynamo.config.trace_autograd_ops = True
+        self._critic_step = torch.compile(self._critic_step)  # type: ignore[method-assign]
+        self._actor_step = torch.compile(self._actor_step)  # type: ignore[method-assign]
 
     def draw_noise(self, streams: Streams, world: World, batch: int) -> UpdateNoise:
         """The randomness of one update of `batch` transitions per seed."""
@@ -139,12 +168,9 @@ class Agent:
             ),
         )
 
+    @torch.no_grad()
     def critic_target(self, world: World, batch: Transition, noise: RolloutNoise) -> Target:
         """What the critics are regressed on: TD, value expansion or STEVE; a constant."""
-        with torch.no_grad():
-            return self._target(world, batch, noise)
-
-    def _target(self, world: World, batch: Transition, noise: RolloutNoise) -> Target:
         settings = self.config.critic
         alpha = self.temperature.reshape(-1, 1, 1)
         problem = Problem(
@@ -173,17 +199,8 @@ class Agent:
             weights[-1] = 1.0
         return Target((weights * each).sum(dim=0), weights.mean(dim=-1))
 
-    def _critic_loss(self, batch: Transition, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Half the mean squared error, summed over critics, and their mean value, [seeds] each."""
-        values = self.critics(batch.state, batch.action)
-        loss = 0.5 * (values - target).square().mean(dim=-1).sum(dim=0)
-        return loss, values.mean(dim=(0, -1))
-
     def actor_terms(self, world: World, state: Tensor, noise: RolloutNoise) -> ActorTerms:
         """The actor's objective at `state`, differentiable in the policy alone."""
-        return Agent._terms(self, world, state, noise)
-
-    def _terms(self, world: World, state: Tensor, noise: RolloutNoise) -> ActorTerms:
         problem = Problem(
             _dynamics(world), world.reward, world.terminated, self._frozen, world.discount
         )
@@ -192,6 +209,23 @@ class Agent:
     def actor_loss(self, terms: ActorTerms) -> Tensor:
         """Negative mean objective, [seeds]."""
         return -(terms.value + self.temperature.unsqueeze(-1) * terms.entropy).mean(dim=-1)
+
+    def _critic_step(self, world: World, batch: Transition, noise: RolloutNoise) -> CriticStep:
+        target = self.critic_target(world, batch, noise)
+        values = self.critics(batch.state, batch.action)
+        loss = 0.5 * (values - target.value).square().mean(dim=-1).sum(dim=0)
+        gradient = _gradient(loss, self.critics.parameters)
+        return CriticStep(gradient, target, loss.detach(), values.detach().mean(dim=(0, -1)))
+
+    def _actor_step(self, world: World, state: Tensor, noise: RolloutNoise) -> ActorStep:
+        terms = self.actor_terms(world, state, noise)
+        loss = self.actor_loss(terms)
+        gradient = _gradient(loss, self.policy.parameters)
+        log_prob = terms.log_prob.detach()
+        entropy_goal = self.config.actor.target_entropy * self.sizes[1]
+        of_temperature = temperature_loss(self.log_temperature, log_prob, entropy_goal).mean(dim=-1)
+        (temperature,) = _gradient(of_temperature, (self.log_temperature,))
+        return ActorStep(gradient, temperature, loss.detach(), -log_prob.mean(dim=-1))
 
     def update(self, world: World, batch: Transition, noise: UpdateNoise) -> dict[str, Tensor]:
         """One step of critics, actor, temperature and target networks.
@@ -204,44 +238,38 @@ class Agent:
         Returns:
             What to log, [seeds] each.
         """
-        target = self.critic_target(world, batch, noise.target)
-        critic_loss, value = self._critic_loss(batch, target.value)
-        self._step("critic", critic_loss)
-
-        terms = self._terms(world, batch.state, noise.actor)
-        actor_loss = self.actor_loss(terms)
-        self._step("actor", actor_loss)
-
-        log_prob = terms.log_prob.detach()
-        entropy_goal = self.config.actor.target_entropy * self.sizes[1]
-        loss = temperature_loss(self.log_temperature, log_prob, entropy_goal).mean(dim=-1)
-        self._step("temperature", loss)
-
+        critic = self._critic_step(world, batch, noise.target)
+        self._apply("critic", critic.gradient)
+        actor = self._actor_step(world, batch.state, noise.actor)
+        self._apply("actor", actor.gradient)
+        self._apply("temperature", (actor.temperature,))
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.targets.parameters),
                 [p.detach() for p in self.critics.parameters],
                 self.config.critic.target_rate,
             )
-        weights = {f"target_weight_{h}": weight for h, weight in enumerate(target.weights)}
+        weights = {f"target_weight_{h}": weight for h, weight in enumerate(critic.target.weights)}
         return {
-            "critic_loss": critic_loss.detach(),
-            "actor_loss": actor_loss.detach(),
-            "value": value.detach(),
-            "entropy": -log_prob.mean(dim=-1),
+            "critic_loss": critic.loss,
+            "actor_loss": actor.loss,
+            "value": critic.value,
+            "entropy": actor.entropy,
             "temperature": self.temperature,
             **weights,
         }
 
-    def _step(self, name: str, losses: Tensor) -> None:
-        """One optimiser step; summed losses keep every seed's gradient its own."""
+    def _apply(self, name: str, gradient: Gradient) -> None:
+        """One optimiser step."""
         optimizer = self.optimizers[name]
-        parameters = optimizer.param_groups[0]["params"]
-        for parameter, gradient in zip(
-            parameters, torch.autograd.grad(losses.sum(), parameters), strict=True
-        ):
-            parameter.grad = gradient
+        for parameter, part in zip(optimizer.param_groups[0]["params"], gradient, strict=True):
+            parameter.grad = part
         optimizer.step()
+
+
+def _gradient(losses: Tensor, parameters: Sequence[Tensor]) -> Gradient:
+    """Summed losses keep every seed's gradient its own."""
+    return torch.autograd.grad(losses.sum(), list(parameters))
 
 
 def _leaves(parameters: Sequence[Tensor]) -> list[Tensor]:

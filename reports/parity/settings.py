@@ -21,8 +21,7 @@ class Profile:
     def runs(self) -> tuple[TrainingRun, ...]:
         """Our side; the other side takes its hyper-parameters from these runs."""
         return tuple(
-            # Eager: the nets are so small that fusing the update gains nothing on a CPU.
-            TrainingRun(task, OURS, "paper", self.seeds, episodes, compiled=False)
+            TrainingRun(task, OURS, "paper", self.seeds, episodes, compiled=True)
             for task, episodes in self.tasks.items()
         )
 
