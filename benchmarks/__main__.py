@@ -6,25 +6,30 @@ of ms / floor_ms.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from benchmarks import gradients, peers, steps
+from reports import provenance
 
-RESULTS = Path(__file__).parent / "results.csv"
+FOLDER = Path(__file__).parent
 
 
 def main() -> None:
-    """Measure everything, write the table and print it."""
+    """Measure everything, write the table and where it comes from, and print it."""
+    configuration = {"threads": torch.get_num_threads(), "processors": os.cpu_count()}
+    origin = provenance.record("make bench", {**configuration, "peers": peers.versions()})
     found = []
     for part in (steps, peers, gradients):
         for row in part.rows():
             found.append(row)
             beside = f", {row['ratio']:.2f} x floor" if "ratio" in row else ""
             print(f"{row['name']:26s} {row['ms']:8.2f} ms{beside}", flush=True)
-    pd.DataFrame(found).to_csv(RESULTS, index=False, float_format="%.4g")
-    print(f"written: {RESULTS}")
+    provenance.publish({"results.csv": pd.DataFrame(found)}, FOLDER, origin)
+    print(f"written: {FOLDER / 'results.csv'}")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,15 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
+from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
 from benchmarks.floor import Row
 
 TASK, BATCH, FILL, STEPS, REPEATS = "HalfCheetah-v5", 256, 2000, 50, 7
+_MODULES = {"stable-baselines3": "stable_baselines3", "sbx-rl": "sbx", "jax": "jax"}
 _NETS = {"net_arch": [256, 256]}
 
 
@@ -36,6 +39,11 @@ def _row(name: str, algorithm: Any) -> Row:  # noqa: ANN401
     model.learn(FILL)
     ms = milliseconds(lambda: model.train(batch_size=BATCH, gradient_steps=STEPS))
     return {"name": name, "ms": ms, "per_second": 1e3 / ms}
+
+
+def versions() -> dict[str, str]:
+    """The peers that are installed, with the library each computes with."""
+    return {name: version(name) for name, module in _MODULES.items() if find_spec(module)}
 
 
 def rows() -> list[Row]:

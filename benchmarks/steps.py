@@ -50,7 +50,5 @@ def rows() -> list[Row]:
     for algorithm in ("sac", "maac"):
         found.append(measure(f"{algorithm}_step_eager", algorithm, compiled=False))
         found.append(measure(f"{algorithm}_step", algorithm))
-    found += [
-        measure(f"sac_step_{count}_seeds", "sac", count, compiled=False) for count in (2, 4, 8)
-    ]
+    found += [measure(f"sac_step_{count}_seeds", "sac", count) for count in (2, 4, 8)]
     return found

@@ -1,0 +1,60 @@
+"""The fused update: the same numbers as the plain one, and an exact resume."""
+
+import shutil
+
+import pytest
+
+from maac_bench.run import read_metrics
+from maac_bench.trainer import Trainer
+from maac_bench.training import RunSettings, train
+from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training, untimed
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler"),
+    # the compiler's own, inside torch
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+@pytest.mark.parametrize("algorithm", ["sac", "maac", "maac-no-steve", "steve"])
+def test_fused_updates_are_the_plain_ones(algorithm):
+    """Over several steps, so that gradients, optimisers and target networks count too."""
+    plain, fused = (tiny_trainer((0, 1), tiny_config(algorithm)) for _ in range(2))
+    fused.agent.compile()
+    for trainer in (plain, fused):
+        trainer.rollout()
+        trainer.prepare()
+    for _ in range(3):
+        expected, found = plain.update(), fused.update()
+        assert found.keys() == expected.keys()
+        for name, values in expected.items():
+            assert found[name].tolist() == pytest.approx(values.tolist(), rel=1e-4, abs=1e-5), name
+    for trainer in (plain, fused):
+        trainer.close()
+
+
+def test_an_interrupted_fused_run_ends_up_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("maac_bench.training.make_training_task", lambda name: tiny_training(name))
+
+    def go(folder: str) -> None:
+        settings = RunSettings(PENDULUM, "maac", (0, 1), 4, tmp_path / folder, compiled=True)
+        train(settings, tiny_config(), {})
+
+    go("whole")
+    act = Trainer._act
+
+    def interrupted(trainer):
+        if trainer.env_steps == 47:
+            raise KeyboardInterrupt
+        return act(trainer)
+
+    monkeypatch.setattr(Trainer, "_act", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        go("resumed")
+    monkeypatch.setattr(Trainer, "_act", act)
+    go("resumed")
+    for seed in (0, 1):
+        whole, resumed = (read_metrics(tmp_path / name, seed) for name in ("whole", "resumed"))
+        assert len(whole) == 4
+        assert [untimed(row) for row in resumed] == [untimed(row) for row in whole]
