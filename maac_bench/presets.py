@@ -102,7 +102,7 @@ ALGORITHMS: dict[str, Callable[[], Config]] = {
     "maac-plus": _maac_plus,
 }
 
-# The authors' choices that depend on the task.
+# Choices that depend on the task: the MAAC authors', and Janner et al. 2019, Table 1 (App. C).
 _SHORTER_HORIZON = {"maac_bench/Walker2d-v0": 2, "Walker2d-v5": 2}
 _LONGER_BRANCHES = {
     "maac_bench/Hopper-v0": (1, 15),
@@ -110,6 +110,7 @@ _LONGER_BRANCHES = {
     "maac_bench/Ant-v0": (1, 25),
     "Ant-v5": (1, 25),
 }
+_MBPO_UPDATES = {"maac_bench/HalfCheetah-v0": 40, "HalfCheetah-v5": 40}
 
 
 Size: TypeAlias = Literal["paper", "small", "tiny"]
@@ -152,7 +153,12 @@ def preset(algorithm: str, task: str, size: Size = "paper") -> Config:
     """
     config = lookup("algorithm", algorithm, ALGORITHMS)()
     if algorithm.startswith("maac"):
-        config = _for_task(config, task)
+        config = _with_shorter_horizon(config, task)
+    if algorithm == "mbpo" and task in _MBPO_UPDATES:
+        data = replace(config.data, updates_per_step=_MBPO_UPDATES[task])
+        config = replace(config, data=data)
+    if algorithm == "mbpo" or algorithm.startswith("maac"):
+        config = _with_longer_branches(config, task)
     if size == "paper":
         return config
     config = _resized(config, lookup("size", size, {"paper": None, **_SIZES}))
@@ -199,10 +205,12 @@ def _resized(config: Config, sizes: _Sizes | None) -> Config:
     )
 
 
-def _for_task(config: Config, task: str) -> Config:
-    actor, data = config.actor, config.data
-    if task in _SHORTER_HORIZON:
-        actor = replace(actor, horizon=min(actor.horizon, _SHORTER_HORIZON[task]))
-    if task in _LONGER_BRANCHES and data.branch_length == (1, 1):
-        data = replace(data, branch_length=_LONGER_BRANCHES[task])
-    return replace(config, actor=actor, data=data)
+def _with_shorter_horizon(config: Config, task: str) -> Config:
+    horizon = min(config.actor.horizon, _SHORTER_HORIZON.get(task, config.actor.horizon))
+    return replace(config, actor=replace(config.actor, horizon=horizon))
+
+
+def _with_longer_branches(config: Config, task: str) -> Config:
+    if task not in _LONGER_BRANCHES or config.data.branch_length != (1, 1):
+        return config
+    return replace(config, data=replace(config.data, branch_length=_LONGER_BRANCHES[task]))

@@ -163,3 +163,15 @@ def test_rows_from_the_model_follow_its_share():
 def test_values_that_cannot_train_are_refused_and_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_mbpo_follows_its_papers_schedules():
+    """Janner et al. 2019, hyper-parameters per task: updates, and branches from epoch 20 to 100."""
+    cheetah, hopper, ant = (
+        preset("mbpo", f"maac_bench/{task}-v0").data for task in ("HalfCheetah", "Hopper", "Ant")
+    )
+    assert (cheetah.updates_per_step, hopper.updates_per_step) == (40, 20)
+    assert [cheetah.length_at(k) for k in (0, 20, 100, 150)] == [1, 1, 1, 1]
+    assert [hopper.length_at(k) for k in (0, 20, 60, 100, 150)] == [1, 1, 8, 15, 15]
+    assert [ant.length_at(k) for k in (20, 60, 100)] == [1, 13, 25]
+    assert preset("steve", "maac_bench/Hopper-v0").data.branch_length == (1, 1)
