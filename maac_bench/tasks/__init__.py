@@ -16,6 +16,7 @@ from maac_bench.tasks.drawing import cart_pole_lines, double_integrator_lines, p
 from maac_bench.tasks.gymnasium_v5 import V5_OPTIONS, V5_TASKS, v5_task
 from maac_bench.tasks.linear_quadratic import LinearGaussianDynamics, linear_quadratic_task
 from maac_bench.tasks.mujoco_paper import EPISODE_STEPS, PAPER_TASKS, paper_task
+from maac_bench.tasks.mujoco_warnings import install as _install_warnings
 from maac_bench.tasks.swing_up import CART_POLE, PENDULUM, cart_pole_task, pendulum_task
 from maac_bench.tasks.tensor_env import TensorEnv
 from maac_bench.tasks.training import (
@@ -155,3 +156,4 @@ def _register() -> None:
 
 
 _register()
+_install_warnings()

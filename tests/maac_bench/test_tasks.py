@@ -1,5 +1,7 @@
 """Model-side reward and termination against the environments, on real transitions."""
 
+import subprocess
+import sys
 from typing import NamedTuple
 
 import gymnasium as gym
@@ -283,3 +285,15 @@ def test_a_constant_torque_does_not_lift_the_pendulum():
     for _ in range(200):
         state = dynamics.step(state, torch.ones(1), ModelNoise(torch.zeros(3)))
         assert state[0] < 0
+
+
+def test_making_a_cheetah_is_silent_and_other_warnings_are_one_line(tmp_path):
+    code = (
+        "from maac_bench.tasks import make_env; make_env('HalfCheetah-v5').close();"
+        "from maac_bench.tasks.mujoco_warnings import show_warning; show_warning('odd\\nthing')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert result.stderr == "MuJoCo: odd thing\n"
+    assert list(tmp_path.iterdir()) == []  # no log file either
