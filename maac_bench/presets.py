@@ -54,6 +54,12 @@ def _maac_no_steve() -> Config:
     return replace(base, critic=replace(base.critic, target="td"))
 
 
+def _maac_plain_critic() -> Config:
+    """MAAC without normalisation in the critics; the model keeps its own."""
+    base = _maac()
+    return replace(base, critic=replace(base.critic, layer_norm=False))
+
+
 def _maac_plus() -> Config:
     """MAAC with what later work found to help: longer branches that follow the policy."""
     base = _maac()
@@ -98,6 +104,7 @@ ALGORITHMS: dict[str, Callable[[], Config]] = {
     "maac-h0": lambda: _with_actor(horizon=0),
     "maac-no-steve": _maac_no_steve,
     "maac-single-sample": lambda: _with_actor(samples=1),
+    "maac-plain-critic": _maac_plain_critic,
     "maac-authors": _maac_authors,
     "maac-plus": _maac_plus,
 }

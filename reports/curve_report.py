@@ -34,7 +34,8 @@ class CurveReport:
 
     def make_data(self, profile: str, folder: Path, runs: Path) -> bool:
         """Train what is missing, then `collect`."""
-        run_all(lookup("profile", profile, self.profiles).runs(), directory(profile, runs))
+        size = lookup("profile", profile, self.profiles)
+        run_all(size.runs(), directory(size, runs))
         return self.collect(profile, folder, runs)
 
     def collect(self, profile: str, folder: Path, runs: Path) -> bool:
@@ -50,8 +51,8 @@ class CurveReport:
         Raises:
             ValueError: an unknown profile, no episode yet, or a directory with another run.
         """
-        size, trained = lookup("profile", profile, self.profiles), directory(profile, runs)
-        plan = size.runs()
+        size = lookup("profile", profile, self.profiles)
+        plan, trained = size.runs(), directory(size, runs)
         collected = collect(plan, trained)
         collected.insert(0, "profile", profile)
         data = collected.drop(columns=list(WALL_CLOCK))

@@ -1,6 +1,6 @@
 """The sizes in which agents are trained, the same for every report of learning curves.
 
-Reports of one profile share its runs: an algorithm that two of them show is trained once.
+Reports and profiles of one size share its runs: an algorithm that two of them show is trained once.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Profile:
         )
 
 
-def directory(profile: str, runs: Path) -> Path:
+def directory(profile: Profile, runs: Path) -> Path:
     """Where the runs of a profile are, below the folder of all experiments."""
-    return runs / "training" / profile
+    return runs / "training" / profile.size
 
 
 def profiles(algorithms: tuple[str, ...]) -> dict[str, Profile]:

@@ -5,9 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from reports.curves import curve_figure
-from reports.style import BLUE, GREEN, ORANGE, PURPLE, save
+from reports.style import BLUE, GREEN, ORANGE, PURPLE, RED, save
 
-COLORS = {"maac": BLUE, "maac-h0": ORANGE, "maac-no-steve": GREEN, "maac-single-sample": PURPLE}
+COLORS = {
+    "maac": BLUE,
+    "maac-h0": ORANGE,
+    "maac-no-steve": GREEN,
+    "maac-single-sample": PURPLE,
+    "maac-plain-critic": RED,
+}
 
 
 def draw(folder: Path) -> None:

@@ -17,6 +17,7 @@ from reports.units import Experiment, run
 
 TASK = "maac_bench/HalfCheetah-v0"
 MEASUREMENT = Measurement()
+TRAINED = profiles(("maac",))
 
 
 class Size(NamedTuple):
@@ -35,7 +36,7 @@ PROFILES = {
 def make_data(profile: str, folder: Path, runs: Path) -> bool:
     """Train what is missing, then `collect`."""
     size = lookup("profile", profile, PROFILES)
-    run_all([_trained(size)], directory(size.training, runs))
+    run_all([_trained(size)], directory(TRAINED[size.training], runs))
     return collect(profile, folder, runs)
 
 
@@ -51,7 +52,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
         ValueError: an unknown profile, or no checkpoint of any of the ages.
     """
     size = lookup("profile", profile, PROFILES)
-    trained, home = _trained(size), directory(size.training, runs)
+    trained, home = _trained(size), directory(TRAINED[size.training], runs)
     path = home / trained.name
     held = [age for age in size.ages if age in checkpoint_rollouts(path)]
     if not held:
@@ -60,7 +61,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     missing = [f"age {age}: no checkpoint" for age in size.ages if age not in held]
     configuration: dict[str, Any] = {
         "profile": profile,
-        "label": profiles(("maac",))[size.training].label,
+        "label": TRAINED[size.training].label,
         "task": TASK,
         "seeds": list(trained.seeds),
         "ages": held,
@@ -82,5 +83,4 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
 
 def _trained(size: Size) -> TrainingRun:
     """MAAC's run on the task, as the learning curves have it."""
-    plan = profiles(("maac",))[size.training]
-    return next(one for one in plan.runs() if one.task == TASK)
+    return next(one for one in TRAINED[size.training].runs() if one.task == TASK)

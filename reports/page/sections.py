@@ -67,7 +67,7 @@ SECTIONS = {
     ),
     "ablations": Section(
         "Ablations: what each part contributes",
-        ("quick", "mujoco", "paper"),
+        ("quick", "mujoco", "normalisation", "paper"),
         curve_charts,
         _CURVES,
         (),

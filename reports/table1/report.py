@@ -25,7 +25,8 @@ PROFILES = profiles(("maac",))
 
 def make_data(profile: str, folder: Path, runs: Path) -> bool:
     """Train what is missing, then `collect`."""
-    run_all(lookup("profile", profile, PROFILES).runs(), directory(profile, runs))
+    size = lookup("profile", profile, PROFILES)
+    run_all(size.runs(), directory(size, runs))
     return collect(profile, folder, runs)
 
 
@@ -43,7 +44,8 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     Raises:
         ValueError: an unknown profile, or a run without a checkpoint.
     """
-    plan, trained = lookup("profile", profile, PROFILES).runs(), directory(profile, runs)
+    size = lookup("profile", profile, PROFILES)
+    plan, trained = size.runs(), directory(size, runs)
     jobs = [(run, planner) for run in plan for planner in (None, PLANNER)]
     tables = []
     for run, planner in tqdm(jobs, desc="table1", unit="evaluation"):

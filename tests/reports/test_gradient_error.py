@@ -12,7 +12,7 @@ from reports.gradient_error.figure import draw
 from reports.style import use_style
 from tests.maac_bench.test_run_gradient_error import make_run
 
-HOME = ("training", "mujoco", "HalfCheetah-v0", "maac")
+HOME = ("training", "small", "HalfCheetah-v0", "maac")
 
 
 @pytest.fixture

@@ -5,10 +5,8 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +14,7 @@ import pytest
 from PIL import Image
 
 from maac_bench.__main__ import main as maac_bench
-from reports.curve_tables import score_table, summary_table, timing_table
-from reports.files import ROOT, write_csv
+from reports.files import ROOT
 from reports.page.__main__ import main
 from reports.page.build import build_page
 from reports.page.markup import page_html
@@ -25,82 +22,7 @@ from reports.page.mathml import mathml
 from reports.page.sections import SECTIONS
 from reports.provenance import publish, record
 from reports.registry import REPORTS
-
-LOADING = {"src", "srcset", "poster", "data", "action", "background", "xlink:href"}
-FRAME = """<!DOCTYPE html><body><pre id="out"></pre>
-<iframe src="probe.html{fragment}" style="border:0;width:{width}px;height:800px"></iframe><script>
-const out = document.getElementById("out");
-addEventListener("message", (event) => {{ out.textContent = event.data; }});
-</script>"""
-PROBE = """<script>
-addEventListener("load", () => {
-  const group = document.querySelector("#figure2-quick-data");
-  const picture = () => group.querySelector("svg").innerHTML;
-  const press = (query) => { group.querySelector(query).click(); return picture(); };
-  const whole = picture();
-  const result = {
-    whole,
-    without_maac: press('[data-hide="maac"]'),
-    pressed: group.querySelector('[data-hide="maac"]').getAttribute("aria-pressed"),
-    again: press('[data-hide="maac"]'),
-    without_seed: press('[data-hide="seed-1"]'),
-    with_seed: press('[data-hide="seed-1"]'),
-    zoomed: press('[data-zoom="in"]'),
-    moved: press('[data-zoom="right"]'),
-    reset: press('[data-zoom="reset"]'),
-    images: [...document.images].map((image) => image.complete && image.naturalWidth > 0),
-    overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-    hidden: [...document.querySelectorAll('[aria-pressed="false"]')].length,
-  };
-  const svg = group.querySelector("svg");
-  const box = svg.getBoundingClientRect();
-  svg.setPointerCapture = () => {};  // made-up pointers cannot be captured
-  const point = (kind, share) => svg.dispatchEvent(new PointerEvent(kind, {
-    clientX: box.left + share * box.width, clientY: box.top + 50, pointerId: 1, bubbles: true }));
-  point("pointermove", 0.5);
-  result.values = svg.querySelectorAll(".value").length;
-  point("pointerdown", 0.4); point("pointermove", 0.7); point("pointerup", 0.7);
-  result.dragged = picture();
-  svg.dispatchEvent(new MouseEvent("dblclick"));
-  result.back = picture();
-  parent.postMessage("PROBE" + JSON.stringify(result) + "END", "*");
-});
-</script>"""
-
-
-class Page(HTMLParser):
-    """What a page has: what it loads, its images, links, anchors and embedded data."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.loads, self.images, self.links, self.anchors = [], [], [], []
-        self.data, self.style, self.open = {}, "", []
-        self.group = self.kind = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        named = dict(attributes)
-        self.loads += [value for name, value in attributes if name in LOADING]
-        if tag == "link":
-            self.loads.append(named["href"])
-        if tag == "img":
-            self.images.append(named)
-        if tag == "a":
-            self.links.append(named["href"])
-        if "id" in named:
-            self.anchors.append(named["id"])
-        if named.get("class") == "group":
-            self.group = named["id"]
-        self.kind = named.get("type", tag)
-
-    def handle_endtag(self, _tag):
-        self.kind = ""
-
-    def handle_data(self, data):
-        if self.kind == "application/json":
-            self.data[self.group] = json.loads(data)
-        if self.kind == "style":
-            self.style += data
+from tests.reports.pages import Page, make_reports
 
 
 @pytest.fixture(scope="module")
@@ -108,33 +30,9 @@ def committed() -> str:
     return build_page(ROOT / "reports")
 
 
-def make_curves(folder: Path, profile: str, task: str) -> None:
-    """A small report of learning curves, one seed of which has not ended."""
-    rows = [
-        {"task": task, "algo": algo, "seed": seed, "episode": k, "env_steps": 1000 * k}
-        | {"return": 100.5 * k * (seed + 1) - 7 * len(algo)}
-        for algo in ("maac", "sac")
-        for seed in (0, 1)
-        for k in range(1, 61 - 20 * (algo == "sac" and seed == 1))
-    ]
-    data = pd.DataFrame(rows).assign(profile=profile)
-    scores = score_table(data, {task: 60}, (50,))
-    summary = summary_table(data, scores, ("final", "area", "return_at_50"), against="maac")
-    configuration = {"profile": profile, "label": "reduced: for tests", "seeds": [0, 1]}
-    origin = record("maac-bench figure made-up", configuration)
-    origin["unfinished"] = ["Made/sac seed 1: 40 of 60 episodes"]
-    publish({"data.csv": data, "summary.csv": summary}, folder, origin)
-    timings = timing_table(data.assign(seconds=2.0, seconds_update=1.0))
-    write_csv(timings, folder / "timings.csv")
-
-
 @pytest.fixture
 def reduced(tmp_path) -> Path:
-    """Two profiles of one report, and nothing else."""
-    reports = tmp_path / "all" / "reports"
-    make_curves(reports / "figure2", "quick", "maac_bench/Pendulum-v0")
-    make_curves(reports / "figure2" / "mujoco", "mujoco", "maac_bench/HalfCheetah-v0")
-    return reports
+    return make_reports(tmp_path)
 
 
 def test_nothing_is_loaded_from_elsewhere(committed):
@@ -225,8 +123,11 @@ def test_embedded_errors_are_figure_3s_table(committed):
 def test_what_is_missing_is_named(reduced):
     text = build_page(reduced)
     assert "Not run yet: profile paper." in text  # figure2
-    assert text.count("Not run yet: profiles quick, paper.") == 2  # figure3, estimators
-    assert text.count("Not run yet: profiles quick, mujoco, paper.") == 2  # ablations, table1
+    assert (
+        text.count("Not run yet: profiles quick, paper.") == 3
+    )  # of three
+    assert text.count("Not run yet: profiles quick, mujoco, paper.") == 1  # table1
+    assert "Not run yet: profiles quick, mujoco, normalisation, paper." in text  # ablations
     assert "Not run yet: <code>make bench</code>" in text
     assert "Missing: docs/errata.md" in text
     assert "<strong>Unfinished:</strong> Made/sac seed 1: 40 of 60 episodes" in text
@@ -354,66 +255,3 @@ def test_formulas():
     ):
         with pytest.raises(ValueError, match=message):
             mathml(bad, display=False)
-
-
-CHROMIUM = shutil.which("chromium")
-
-
-def probe(folder: Path, text: str, width: int, fragment: str = "") -> dict:
-    """What a browser makes of a page in a window of this width (pixels)."""
-    (folder / "probe.html").write_text(text.replace("</body>", PROBE + "</body>"))
-    (folder / "frame.html").write_text(FRAME.format(width=width, fragment=fragment))
-    result = subprocess.run(
-        [
-            CHROMIUM,
-            *("--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"),
-            *(f"--user-data-dir={folder / 'browser'}", "--window-size=1400,900"),
-            *("--virtual-time-budget=20000", "--dump-dom", (folder / "frame.html").as_uri()),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
-    assert "CONSOLE" not in result.stderr, result.stderr
-    found = re.search("PROBE(.*)END", result.stdout, re.DOTALL)
-    assert found, "the page's script failed"
-    return json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-@pytest.mark.parametrize("width", [360, 1280])
-def test_in_a_browser(tmp_path, reduced, width):
-    """All committed images, and charts that answer: whole -> hidden -> whole, zoomed -> whole."""
-    for name in ("figure3", "estimators"):
-        shutil.copytree(ROOT / "reports" / name, reduced / name)
-    for name in ("docs", "benchmarks"):
-        shutil.copytree(ROOT / name, reduced.parent / name)
-    seen = probe(tmp_path, build_page(reduced), width)
-    assert seen["overflow"] == 0
-    assert len(seen["images"]) >= 6
-    assert all(seen["images"])
-    whole = seen["whole"]
-    assert 'data-series="maac"' in whole
-    assert 'data-series="maac"' not in seen["without_maac"]
-    assert 'data-series="sac"' in seen["without_maac"]
-    assert seen["pressed"] == "false"
-    assert seen["again"] == whole
-    assert 'data-seed="1"' in whole
-    assert 'data-seed="1"' not in seen["without_seed"]
-    assert seen["with_seed"] == whole
-    assert len({whole, seen["zoomed"], seen["moved"], seen["dragged"]}) == 4
-    assert seen["reset"] == seen["back"] == whole
-    assert seen["values"] == 3  # the step and two algorithms
-    assert seen["hidden"] == 0
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_an_address_can_hide_curves(tmp_path, reduced):
-    seen = probe(tmp_path, build_page(reduced), 1280, "#hide=maac,seed-1")
-    assert 'data-series="sac"' in seen["whole"]
-    assert 'data-series="maac"' not in seen["whole"]
-    assert 'data-seed="1"' not in seen["whole"]
-    assert 'data-series="maac"' in seen["without_maac"]  # pressed: shown again

@@ -68,7 +68,7 @@ def copied(trained, tmp_path) -> Path:
 
 
 def experiment(runs: Path) -> Path:
-    return runs / "training" / "mini"
+    return runs / "training" / "tiny"
 
 
 def shorten(directory: Path, seed: int) -> None:
