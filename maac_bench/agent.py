@@ -152,8 +152,8 @@ class Agent:
         # Losses and their backward pass in one graph: torch's own split of the two recomputes
         # activations in a transposed layout, which costs more than fusion gains.
         torch._dynamo.config.trace_autograd_ops = True
-        self._critic_step = torch.compile(self._critic_step)  # type: ignore[method-assign]
-        self._actor_step = torch.compile(self._actor_step)  # type: ignore[method-assign]
+        self._critic_step = torch.compile(self._critic_step, fullgraph=True)  # type: ignore[method-assign]
+        self._actor_step = torch.compile(self._actor_step, fullgraph=True)  # type: ignore[method-assign]
 
     def draw_noise(self, streams: Streams, world: World, batch: int) -> UpdateNoise:
         """The randomness of one update of `batch` transitions per seed."""

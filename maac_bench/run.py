@@ -119,12 +119,11 @@ class RunDirectory:
         folder, name = self.path / "checkpoint", _checkpoint_name(snapshot.counters["rollouts"])
         table = folder / f"{name}.safetensors"
         write_tensors(table, snapshot)
-        record = {"counters": snapshot.counters, "sha256": _digest(table)}
+        stays = keep_every > 0 and snapshot.counters["rollouts"] % keep_every == 0
+        record = {"counters": snapshot.counters, "sha256": _digest(table), "stays": stays}
         write_text(folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
         records = sorted(folder.glob("rollout-*.json"))
-        kept = records[-_KEPT_CHECKPOINTS:]
-        if keep_every:
-            kept += [path for path in records if _rollout_of(path) % keep_every == 0]
+        kept = [*records[-_KEPT_CHECKPOINTS:], *filter(_stays, records[:-_KEPT_CHECKPOINTS])]
         for path in folder.glob("rollout-*"):
             if path.with_suffix(".json") not in kept:
                 path.unlink()
@@ -169,6 +168,12 @@ def checkpoint_rollouts(path: Path) -> list[int]:
     return sorted(_rollout_of(record) for record in (path / "checkpoint").glob("rollout-*.json"))
 
 
+def checkpoint_digest(path: Path, rollout: int) -> str:
+    """SHA-256 of the checkpoint after that many rollouts, as it was recorded."""
+    record = path / "checkpoint" / f"{_checkpoint_name(rollout)}.json"
+    return str(json.loads(record.read_text())["sha256"])
+
+
 def require_checkpoint(path: Path, rollout: int | None = None) -> Snapshot:
     """The checkpoint after that many rollouts, or the newest; ValueError where there is none."""
     held = checkpoint_rollouts(path)
@@ -180,7 +185,8 @@ def require_checkpoint(path: Path, rollout: int | None = None) -> Snapshot:
             f"{', '.join(map(str, held))}; train with --keep-every to keep more"
         )
     snapshot = load_checkpoint(path, rollout)
-    assert snapshot is not None, "its record is there"
+    if snapshot is None:
+        raise ValueError(f"{path} lost its checkpoint while it was read: try again")
     return snapshot
 
 
@@ -192,12 +198,15 @@ def load_checkpoint(path: Path, rollout: int | None = None) -> Snapshot | None:
         rollout: after how many rollouts; default: the newest.
     """
     records = sorted((path / "checkpoint").glob("rollout-*.json"))
+    chosen = records[-1:]
     if rollout is not None:
-        records = [record for record in records if _rollout_of(record) == rollout]
-    if not records:
+        chosen = [record for record in records if _rollout_of(record) == rollout]
+    if not chosen:
         return None
-    newest = records[-1]
+    newest = chosen[0]
     remedy = f"delete {newest} to go on from the one before it" if records[1:] else "start anew"
+    if newest != records[-1]:
+        remedy = "choose another; the run itself goes on from a later one"
     table = newest.with_suffix(".safetensors")
     try:
         record = json.loads(newest.read_text())
@@ -216,6 +225,14 @@ def _checkpoint_name(rollouts: int) -> str:
 
 def _rollout_of(record: Path) -> int:
     return int(record.stem.rpartition("-")[2])
+
+
+def _stays(record: Path) -> bool:
+    """Whether the save that wrote this checkpoint said that it is not to be replaced."""
+    try:
+        return bool(json.loads(record.read_text()).get("stays"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        return False
 
 
 def write_text(path: Path, text: str) -> None:

@@ -66,31 +66,26 @@ def open_run(path: Path, rollout: int | None = None) -> OpenRun:
 
 
 def evaluate_run(
-    path: Path,
-    episodes: int,
-    planner: PlannerSettings | None = None,
-    rollout: int | None = None,
+    run: OpenRun, episodes: int, planner: PlannerSettings | None = None
 ) -> pd.DataFrame:
-    """Test episodes of every seed's policy with the mean action, or with planning.
+    """Test episodes of every seed of a run with the mean action, or with planning.
 
     Start states come from a stream of their own; they are the same at every call.
 
     Args:
-        path: run directory.
+        run: from `open_run`.
         episodes: per seed.
         planner: plan every action with the learned model.
-        rollout: which checkpoint; default: the newest.
 
     Returns:
         Columns task, algo, seed, rollout (how long the policy was trained), mpc (0 or 1), episode,
         return, steps, ms_per_decision (of all seeds together).
 
     Raises:
-        ValueError: no run, no such checkpoint, a damaged one, or planning without a model.
+        ValueError: too few episodes, or planning without a model.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
-    run = open_run(path, rollout)
     environments, rows = Episodes(run.task.make, run.seeds, "test"), []
     for episode in range(episodes):
         decider = run.decider(planner, episode)

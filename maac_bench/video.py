@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import imageio.v3 as iio
+import imageio.v2 as iio
 import numpy as np
-from gymnasium.wrappers import RenderCollection
 from numpy.typing import NDArray
 
 from maac_bench.episodes import Episodes
 from maac_bench.evaluation import run_episode
 from maac_bench.planning import PlannerSettings
-from maac_bench.run_evaluation import OpenRun, open_run
+from maac_bench.run_evaluation import OpenRun
 
 SUFFIXES = (".gif", ".mp4")
 _DEFAULT_RATE = 25.0  # frames a second, where the environment names none
+_FASTEST = 50.0  # what the format and its viewers keep up with
 
 
 def require_format(path: Path) -> None:
@@ -34,41 +36,77 @@ def require_format(path: Path) -> None:
         )
 
 
-def record_video(
-    run: Path, path: Path, planner: PlannerSettings | None = None, rollout: int | None = None
-) -> float:
+class _Camera(gym.Wrapper[Any, Any, Any, Any]):
+    """Hands a picture of every `stride`-th state to `keep` as the environment moves on."""
+
+    def __init__(
+        self, env: gym.Env[Any, Any], keep: Callable[[NDArray[np.uint8]], object], stride: int
+    ) -> None:
+        super().__init__(env)
+        self._keep, self._stride, self._age = keep, stride, 0
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
+        """Reset and film."""
+        first = self.env.reset(**options)
+        self._age = 0
+        self._keep(self.env.render())  # type: ignore[arg-type]
+        return first
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:  # noqa: ANN401
+        """Step and film."""
+        following = self.env.step(action)
+        self._age += 1
+        if self._age % self._stride == 0:
+            self._keep(self.env.render())  # type: ignore[arg-type]
+        return following
+
+
+def record_video(run: OpenRun, path: Path, planner: PlannerSettings | None = None) -> float:
     """Write the first test episode of a run's first seed; its return.
 
     Args:
-        run: run directory.
+        run: from `open_run`.
         path: a .gif, or a .mp4 where imageio-ffmpeg is installed.
         planner: plan every action with the learned model.
-        rollout: which checkpoint; default: the newest.
 
     Raises:
-        ValueError: no run, no checkpoint, another file name, or a task that cannot be drawn.
+        ValueError: another file name, or a task that cannot be drawn.
         OSError: the file cannot be written.
     """
     require_format(path)
-    opened = open_run(run, rollout)
-    camera = _filmed(opened)
-    # Every seed's actions are chosen together, so all play; the first one is filmed.
+    env = _drawable(run)
+    rate = float(env.metadata.get("render_fps") or _DEFAULT_RATE)
+    stride = max(1, math.ceil(rate / _FASTEST))
+    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    try:
+        # Frame by frame: a whole episode's would fill the memory.
+        with _writer(partial, rate / stride) as film:
+            score = _play(run, planner, _Camera(env, film.append_data, stride))
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        raise OSError(getattr(error, "errno", None) or 5, str(error), str(path)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return score
+
+
+def _play(run: OpenRun, planner: PlannerSettings | None, camera: _Camera) -> float:
+    """The return of the first seed, filmed; every seed plays, for they decide together."""
     waiting = [camera]
 
     def make() -> gym.Env[Any, Any]:
-        return waiting.pop() if waiting else opened.task.make()
+        return waiting.pop() if waiting else run.task.make()
 
-    environments = Episodes(make, opened.seeds, "test")
-    record = run_episode(opened.decider(planner, episode=0), environments)
-    frames = np.stack(camera.render())
-    environments.close()
-    _write(frames, path, float(camera.metadata.get("render_fps", _DEFAULT_RATE)))
-    return float(record.returns[0])
+    environments = Episodes(make, run.seeds, "test")
+    try:
+        return float(run_episode(run.decider(planner, episode=0), environments).returns[0])
+    finally:
+        environments.close()
 
 
-def _filmed(run: OpenRun) -> RenderCollection[Any, Any]:
-    """The run's environment, keeping a frame of every state."""
-    # MuJoCo reads this at its first import of a renderer; without a screen its default fails.
+def _drawable(run: OpenRun) -> gym.Env[Any, Any]:
+    """The run's environment, proved to have pictures."""
+    # MuJoCo reads this when it first loads a renderer; without a screen its default fails.
     os.environ.setdefault("MUJOCO_GL", "egl")
     try:
         env = run.task.make(render_mode="rgb_array")
@@ -79,17 +117,11 @@ def _filmed(run: OpenRun) -> RenderCollection[Any, Any]:
             f"{run.name} cannot be drawn off-screen ({error}); for MuJoCo tasks set MUJOCO_GL to "
             "egl or osmesa, whichever is installed"
         ) from error
-    return RenderCollection(env)
+    return env
 
 
-def _write(frames: NDArray[np.uint8], path: Path, rate: float) -> None:
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-    try:
-        if path.suffix == ".gif":
-            iio.imwrite(partial, frames, duration=1e3 / rate, loop=0)
-        else:
-            iio.imwrite(partial, frames, fps=rate)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
+def _writer(path: Path, rate: float) -> Any:  # noqa: ANN401
+    """Takes frames with `append_data`."""
+    if path.suffix == ".gif":
+        return iio.get_writer(path, duration=1e3 / rate, loop=0)
+    return iio.get_writer(path, fps=rate)

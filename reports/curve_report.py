@@ -14,7 +14,7 @@ from reports import provenance
 from reports.curve_tables import score_table, summary_table, timing_table
 from reports.files import PUBLISHED_DIGITS, write_csv
 from reports.training_profiles import Profile, directory
-from reports.training_runs import WALL_CLOCK, collect, commits, run_all, unfinished
+from reports.training_runs import WALL_CLOCK, collect, from_runs, run_all, unfinished
 
 
 @dataclass(frozen=True)
@@ -86,19 +86,4 @@ class CurveReport:
         origin = provenance.record(
             f"maac-bench figure {self.name} --profile {profile}", configuration
         )
-        trained = commits(size.runs(), folder)
-        return {
-            **origin,
-            "commit": _one_commit(list(trained.values())),
-            "collected_by": origin["commit"],
-            "runs": trained,
-            "unfinished": unfinished(size.runs(), folder),
-        }
-
-
-def _one_commit(trained: Sequence[str]) -> str:
-    """The commit all runs share, or the first one's and how many there are."""
-    first, count = trained[0], len(set(trained))
-    if count == 1:
-        return first
-    return f"{first.partition(' ')[0]} and {count - 1} more (provenance.json)"
+        return from_runs(origin, size.runs(), folder)

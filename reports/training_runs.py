@@ -184,9 +184,27 @@ def commits(runs: Sequence[TrainingRun], folder: Path) -> dict[str, str]:
             later = "".join(
                 f", from episode {entry['from_rollout']} on {entry['commit']}"
                 for entry in record.get("continued", [])
+                if entry["from_rollout"] <= run.rollouts
             )
             found[run.name] = f"{record['commit']}{later}"
     return found
+
+
+def from_runs(
+    origin: Mapping[str, Any], runs: Sequence[TrainingRun], folder: Path
+) -> dict[str, Any]:
+    """Provenance of collected data: their commit is that of the runs, `origin`'s collected them."""
+    trained = commits(runs, folder)
+    first, count = next(iter(trained.values())), len(set(trained.values()))
+    return {
+        **origin,
+        "commit": first
+        if count == 1
+        else f"{first.partition(' ')[0]} and {count - 1} more (provenance.json)",
+        "collected_by": origin["commit"],
+        "runs": trained,
+        "unfinished": unfinished(runs, folder),
+    }
 
 
 def _metrics(run: TrainingRun, folder: Path, seed: int) -> list[dict[str, str]]:
@@ -237,5 +255,6 @@ def _command(run: TrainingRun) -> str:
     seeds = " ".join(map(str, run.seeds))
     return (
         f"maac-bench train --task {run.task} --algo {run.algorithm} --size {run.size} "
-        f"--seeds {seeds} --rollouts {run.rollouts} --compiled {run.compiled} --threads 1"
+        f"--seeds {seeds} --rollouts {run.rollouts} --compile {'yes' if run.compiled else 'no'} "
+        f"--keep-every {KEEP_EVERY} --threads 1"
     )

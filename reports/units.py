@@ -24,7 +24,7 @@ from reports.workers import complete
 
 RUNS = ROOT / "runs"
 # What a finished unit's numbers depend on besides our own source.
-_NUMERIC_PACKAGES = ("numpy", "scipy", "torch")
+_NUMERIC_PACKAGES = ("gymnasium", "mujoco", "numpy", "scipy", "torch")
 # Modules that only read finished units.
 _NOT_COMPUTING = ("__main__.py", "figure.py", "report.py", "tables.py")
 

@@ -46,7 +46,7 @@ class Figure:
         target = folder(self.name, self.profile) if self.out is None else self.out
         make_data = report.collect if self.collect else report.make_data
         if make_data is None:
-            raise ValueError(f"{self.name} trains no agent: there are no runs to collect")
+            raise ValueError(f"{self.name} has no unfinished runs to collect: leave out --collect")
         require_writable(target)  # before the work, not after it
         if not self.redraw:
             changed = make_data(self.profile, target, self.runs)

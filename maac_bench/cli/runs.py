@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from maac_bench.planning import PlannerSettings
-from maac_bench.run_evaluation import evaluate_run
+from maac_bench.run_evaluation import evaluate_run, open_run
 from maac_bench.run_gradient_error import Measurement, gradient_error, summary
 from maac_bench.video import record_video, require_format
 from reports import comparison_output, gradient_error_figure
@@ -39,7 +39,9 @@ class Evaluate:
         if self.video is not None:
             require_format(self.video)  # before the work, not after it
         planner = self.planner if self.mpc else None
-        table = evaluate_run(self.directory, self.episodes, planner, self.rollout)
+        # Opened once: a run that is training on must not change what is filmed.
+        run = open_run(self.directory, self.rollout)
+        table = evaluate_run(run, self.episodes, planner)
         name = "evaluation-mpc.csv" if self.mpc else "evaluation.csv"
         write_csv(table, self.directory / name)
         for seed, rows in table.groupby("seed"):
@@ -52,7 +54,7 @@ class Evaluate:
             f"{table['ms_per_decision'].median():.2f} ms per decision"
         )
         if self.video is not None:
-            filmed = record_video(self.directory, self.video, planner, self.rollout)
+            filmed = record_video(run, self.video, planner)
             print(f"{self.video}: an episode of return {filmed:.1f}")
 
 

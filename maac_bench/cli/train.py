@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -64,11 +66,7 @@ class Train:
             compiled,
             self.keep_every,
         )
-        seeds = " ".join(map(str, self.seeds))
-        origin = record(
-            f"maac-bench train --task {self.task} --algo {self.algo} --size {self.size} "
-            f"--seeds {seeds} --rollouts {self.rollouts} --threads {torch.get_num_threads()}",
-            {"threads": torch.get_num_threads()},
-        )
+        command = shlex.join(["maac-bench", *sys.argv[1:]])
+        origin = record(command, {"threads": torch.get_num_threads()})
         train(settings, self.config, origin)
         print(f"{self.rollouts} rollouts of {self.algo} on {self.task} in {self.out}")

@@ -22,6 +22,7 @@ class PaperEnv(MujocoEnv):
         size = self.task.sizes[0]
         space = Box(-np.inf, np.inf, (size,), np.float64)
         super().__init__(self.task.model, self.task.frame_skip, space, **options)
+        self.metadata = {**self.metadata, "render_fps": round(1.0 / self.dt)}
 
     @property
     def observation(self) -> NDArray[np.float64]:

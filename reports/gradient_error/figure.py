@@ -76,8 +76,9 @@ def _draw(axes: Axes, rows: pd.DataFrame, panel: Panel, ages: Sequence[int]) -> 
 
 def _note(data: pd.DataFrame, settings: dict[str, Any]) -> str:
     first = data.iloc[0]
+    seeds = ", ".join(map(str, data["seed"].unique()))
     return (
-        f"{settings['task']} · profile {settings['profile']} ({settings['label']}) · seeds "
-        f"{', '.join(map(str, settings['seeds']))}\n{first['samples']} samples each · medians over "
-        f"samples, except the last panel · reference: {first['reference_steps']} true steps"
+        f"{settings['task']} · profile {settings['profile']} ({settings['label']})\n"
+        f"seeds {seeds} · {first['samples']} samples each · medians, except the last panel · "
+        f"reference: {first['reference_steps']} true steps"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from maac_bench.names import lookup
-from maac_bench.run import checkpoint_rollouts
+from maac_bench.run import checkpoint_digest, checkpoint_rollouts
 from maac_bench.run_gradient_error import Measurement, gradient_error
 from reports import provenance
 from reports.training_profiles import directory, profiles
@@ -57,27 +57,38 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     held = [age for age in size.ages if age in checkpoint_rollouts(path)]
     if not held:
         ages = ", ".join(map(str, size.ages))
-        raise ValueError(f"{path} has no checkpoint of the ages {ages}: train it first")
+        raise ValueError(
+            f"{path} has no checkpoint of the ages {ages}: train it first, or, if it has been "
+            "trained without keeping them, move it away"
+        )
     missing = [f"age {age}: no checkpoint" for age in size.ages if age not in held]
+    dials = {"task": TASK, **asdict(MEASUREMENT)}
     configuration: dict[str, Any] = {
         "profile": profile,
         "label": TRAINED[size.training].label,
-        "task": TASK,
         "seeds": list(trained.seeds),
         "ages": held,
-        **asdict(MEASUREMENT),
+        **dials,
     }
     origin = provenance.record(
         f"maac-bench figure gradient_error --profile {profile}", configuration
     )
-    trained_by = commits([trained], home)
-    units = {f"age-{age:03d}": partial(gradient_error, path, MEASUREMENT, age) for age in held}
-    data = run(Experiment("gradient_error", units, {**configuration, "runs": trained_by}), runs)
+    # Named after what is measured: a run that has gone on, or another one in its place, is not
+    # mistaken for it, and ages that have not changed are not measured again.
+    units = {
+        f"age-{age:03d}-{checkpoint_digest(path, age)[:16]}": partial(
+            gradient_error, path, MEASUREMENT, age
+        )
+        for age in held
+    }
+    data = run(Experiment("gradient_error", units, dials), runs)
     data.insert(0, "profile", profile)
     for line in missing:
         print(f"unfinished: {line}")
     return provenance.publish(
-        {"data.csv": data}, folder, {**origin, "runs": trained_by, "unfinished": missing}
+        {"data.csv": data},
+        folder,
+        {**origin, "runs": commits([trained], home), "unfinished": missing},
     )
 
 

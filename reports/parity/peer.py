@@ -20,6 +20,8 @@ from maac_bench.tasks import make_training_task
 from reports.files import write_csv
 from reports.training_runs import TrainingRun
 
+_PACKAGES = ("torch", "numpy", "gymnasium", "mujoco")
+
 
 def sac_options(run: TrainingRun) -> dict[str, Any]:
     """The keyword arguments of `stable_baselines3.SAC` that mean what our configuration means.
@@ -30,7 +32,14 @@ def sac_options(run: TrainingRun) -> dict[str, Any]:
     config, training = run.settings, make_training_task(run.task)
     actor, critic, data = config.actor, config.critic, config.data
     rates = {actor.learning_rate, critic.learning_rate, actor.temperature_learning_rate}
-    if config.uses_model or len(rates) > 1 or actor.layer_norm or critic.layer_norm:
+    lacking = (
+        config.uses_model,
+        len(rates) > 1,
+        actor.layer_norm or critic.layer_norm,
+        {actor.activation, critic.activation} != {"relu"},
+        (actor.terminal_samples, config.evaluations) != (1, 1),
+    )
+    if any(lacking):
         raise ValueError(f"stable-baselines3's SAC cannot be set up like {run.name}")
     return {
         "learning_rate": actor.learning_rate,
@@ -48,20 +57,25 @@ def sac_options(run: TrainingRun) -> dict[str, Any]:
     }
 
 
+def peer_version() -> str:
+    """The release of stable-baselines3; ValueError where it is not installed."""
+    try:
+        return version("stable-baselines3")
+    except PackageNotFoundError as error:
+        raise ValueError(
+            "parity needs stable-baselines3: make parity installs it, "
+            "or pip install 'maac-bench[peers]'"
+        ) from error
+
+
 def peer_path(run: TrainingRun, seed: int, folder: Path) -> Path:
     """Where a finished seed's table is: the name covers everything its numbers depend on.
 
     Raises:
         ValueError: stable-baselines3 is not installed.
     """
-    try:
-        release = version("stable-baselines3")
-    except PackageNotFoundError as error:
-        raise ValueError(
-            "parity needs stable-baselines3: make parity installs it, "
-            "or pip install 'maac-bench[peers]'"
-        ) from error
-    identity = repr((run, run.settings, release, version("gymnasium"), torch.__version__))
+    versions = [peer_version(), *(version(name) for name in _PACKAGES)]
+    identity = repr((run, sac_options(run), versions, Path(__file__).read_text()))
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     return folder / run.task.rpartition("/")[2] / "stable-baselines3" / f"seed-{seed}-{digest}.csv"
 

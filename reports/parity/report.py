@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -13,9 +12,9 @@ from maac_bench.names import lookup
 from reports import provenance
 from reports.curve_tables import score_table, summary_table
 from reports.files import require_writable
-from reports.parity.peer import peer_path, sac_options, train_peer
+from reports.parity.peer import peer_path, peer_version, sac_options, train_peer
 from reports.parity.settings import OURS, PEER, PROFILES, Profile
-from reports.training_runs import collect, commits, run_all
+from reports.training_runs import collect, from_runs, run_all
 from reports.workers import complete
 
 
@@ -37,10 +36,8 @@ def make_data(profile: str, folder: Path, runs: Path) -> bool:
     run_all(size.runs(), directory)
     data = curves(size, directory)
     summary = summary_table(data, score_table(data, size.tasks), ("final", "area"), OURS)
-    trained = commits(size.runs(), directory)
-    return provenance.publish(
-        {"data.csv": data, "summary.csv": summary}, folder, {**origin, "runs": trained}
-    )
+    tables = {"data.csv": data, "summary.csv": summary}
+    return provenance.publish(tables, folder, from_runs(origin, size.runs(), directory))
 
 
 def train_peers(size: Profile, directory: Path) -> None:
@@ -84,5 +81,5 @@ def _settings(profile: str, size: Profile) -> dict[str, object]:
         "algorithms": [OURS, PEER],
         "seeds": list(size.seeds),
         "peer_options": {run.task: sac_options(run) for run in size.runs()},
-        "peer_version": version("stable-baselines3"),
+        "peer_version": peer_version(),
     }

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from maac_bench.names import lookup
 from maac_bench.planning import PlannerSettings
-from maac_bench.run_evaluation import evaluate_run
+from maac_bench.run_evaluation import evaluate_run, open_run
 from reports import provenance
 from reports.files import PUBLISHED_DIGITS, write_csv
 from reports.training_profiles import directory, profiles
@@ -49,7 +49,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     jobs = [(run, planner) for run in plan for planner in (None, PLANNER)]
     tables = []
     for run, planner in tqdm(jobs, desc="table1", unit="evaluation"):
-        tables.append(evaluate_run(trained / run.name, EPISODES, planner))
+        tables.append(evaluate_run(open_run(trained / run.name), EPISODES, planner))
     data = pd.concat(tables, ignore_index=True)
     data.insert(0, "profile", profile)
     timings = data.groupby(["task", "mpc"])["ms_per_decision"].median().reset_index()

@@ -71,9 +71,20 @@ def test_every_so_many_rollouts_a_checkpoint_stays(opened, tmp_path):
     assert torch.equal(early.tensors["x.0"], snapshot_of(3).tensors["x.0"])
     with pytest.raises(ValueError, match=r"no checkpoint of rollout 4, only of 3, 6, 8, 9"):
         require_checkpoint(tmp_path, 4)
-    # Without the option, later saves clean up.
+    # A run that goes on without the option keeps what was promised.
     run.save(snapshot_of(10))
-    assert checkpoint_rollouts(tmp_path) == [9, 10]
+    run.save(snapshot_of(11))
+    assert checkpoint_rollouts(tmp_path) == [3, 6, 9, 10, 11]
+
+
+def test_a_damaged_earlier_checkpoint_does_not_condemn_the_run(opened, tmp_path):
+    run = opened(tmp_path)
+    for rollout in (1, 2, 3):
+        run.save(snapshot_of(rollout), keep_every=1)
+    (tmp_path / "checkpoint" / "rollout-000001.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="the run itself goes on from a later one"):
+        require_checkpoint(tmp_path, 1)
+    assert require_checkpoint(tmp_path).counters["rollouts"] == 3
 
 
 def test_two_checkpoints_are_kept(opened, tmp_path):

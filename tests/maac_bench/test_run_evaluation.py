@@ -9,7 +9,7 @@ from maac_bench.config import to_dict
 from maac_bench.episodes import Episodes
 from maac_bench.evaluation import run_episode
 from maac_bench.run import RunDirectory
-from maac_bench.run_evaluation import evaluate_run
+from maac_bench.run_evaluation import evaluate_run, open_run
 from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training
 
 
@@ -31,13 +31,13 @@ def trained(tmp_path, monkeypatch):
 
 def test_the_newest_policies_are_tested_and_the_numbers_repeat(trained):
     path, trainer = trained
-    table = evaluate_run(path, 2)
+    table = evaluate_run(open_run(path), 2)
     assert (table["task"] == PENDULUM).all()
     assert table["episode"].tolist() == [0, 0, 1, 1]
     assert table["seed"].tolist() == [3, 4, 3, 4]
     assert (table["rollout"] == 1).all()
     assert (table["steps"] == 20).all()
-    again = evaluate_run(path, 2)
+    again = evaluate_run(open_run(path), 2)
     timed = ["ms_per_decision"]
     pd.testing.assert_frame_equal(again.drop(columns=timed), table.drop(columns=timed))
     environments = Episodes(tiny_training().make, [3, 4], "test")

@@ -9,10 +9,10 @@ from maac_bench.__main__ import main
 from maac_bench.checkpoint import capture
 from maac_bench.config import to_dict
 from maac_bench.run import RunDirectory
-from maac_bench.run_evaluation import evaluate_run
+from maac_bench.run_evaluation import evaluate_run, open_run
 from maac_bench.tasks import make_env
 from maac_bench.tasks.drawing import cart_pole_lines, pendulum_lines, picture
-from maac_bench.video import record_video
+from maac_bench.video import record_video, require_format
 from tests.maac_bench.trainers import PENDULUM, STEPS, tiny_config, tiny_trainer, tiny_training
 
 CART_POLE, INTEGRATOR = "maac_bench/CartPole-v0", "maac_bench/DoubleIntegrator-v0"
@@ -40,8 +40,8 @@ def make_run(path, monkeypatch, task=PENDULUM, rollouts=1):
 def test_the_film_is_the_first_test_episode(tmp_path, monkeypatch, suffix):
     run = make_run(tmp_path / "run", monkeypatch)
     film = tmp_path / f"film{suffix}"
-    score = record_video(run, film)
-    assert score == pytest.approx(evaluate_run(run, 1)["return"][0])
+    score = record_video(open_run(run), film)
+    assert score == pytest.approx(evaluate_run(open_run(run), 1)["return"][0])
     frames = iio.imread(film)
     if suffix == ".mp4":  # a gif leaves out frames that repeat the one before
         assert len(frames) == STEPS + 1
@@ -62,9 +62,36 @@ def test_the_command_films_what_it_tests_with_and_without_planning(tmp_path, mon
     assert plain != planned
 
 
+def test_a_fast_task_is_filmed_with_fewer_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr("maac_bench.video._FASTEST", 10.0)  # the pendulum has 20 a second
+    run, film = make_run(tmp_path / "run", monkeypatch), tmp_path / "film.gif"
+    record_video(open_run(run), film)
+    assert iio.immeta(film)["duration"] == 100
+    assert len(iio.imread(film)) <= 1 + STEPS // 2
+
+
+@pytest.mark.parametrize(("body", "rate"), [("HalfCheetah", 20), ("Hopper", 125)])
+def test_the_papers_tasks_say_how_fast_they_are(body, rate):
+    env = make_env(f"maac_bench/{body}-v0")
+    assert env.metadata["render_fps"] == rate
+    env.close()
+
+
+def test_a_failing_encoder_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+    run, film = make_run(tmp_path / "run", monkeypatch), tmp_path / "film.gif"
+
+    def broken(*_):
+        raise RuntimeError("no such codec")
+
+    monkeypatch.setattr("maac_bench.video._writer", broken)
+    assert main(["evaluate", str(run), "--episodes", "1", "--video", str(film)]) == 1
+    assert "no such codec" in capsys.readouterr().err
+    assert not list(tmp_path.glob("film*"))
+
+
 def test_another_kind_of_file_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"must end in \.gif or \.mp4, got .*film\.avi"):
-        record_video(tmp_path, tmp_path / "film.avi")
+        require_format(tmp_path / "film.avi")
 
 
 def test_a_task_without_a_picture_says_so(tmp_path, monkeypatch, capsys):

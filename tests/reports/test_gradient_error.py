@@ -1,6 +1,7 @@
 """The gradient error of a run at several ages, as a report."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -32,7 +33,15 @@ def test_ages_that_are_there_are_measured_and_the_others_named(small, tmp_path, 
     origin = json.loads((out / "provenance.json").read_text())
     assert origin["configuration"]["ages"] == [2]
     assert origin["unfinished"] == ["age 5: no checkpoint"]
-    assert not report.collect("quick", out, tmp_path)  # kept, not measured again
+    assert not report.collect("quick", out, tmp_path)
+    kept = list(tmp_path.glob("gradient_error-*/*.csv"))
+    stamps = {path: path.stat().st_mtime_ns for path in kept}
+    older, newer = (tmp_path.joinpath(*HOME, "checkpoint", f"rollout-00000{k}") for k in (2, 5))
+    for suffix in (".json", ".safetensors"):
+        shutil.copy(older.with_suffix(suffix), newer.with_suffix(suffix))
+    assert report.collect("quick", out, tmp_path)  # only the new age is measured
+    assert len(list(tmp_path.glob("gradient_error-*/*.csv"))) == 2
+    assert {path: path.stat().st_mtime_ns for path in kept} == stamps
     use_style()
     draw(out)
     first = (out / "gradient_error.png").read_bytes()

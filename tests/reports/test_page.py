@@ -123,9 +123,7 @@ def test_embedded_errors_are_figure_3s_table(committed):
 def test_what_is_missing_is_named(reduced):
     text = build_page(reduced)
     assert "Not run yet: profile paper." in text  # figure2
-    assert (
-        text.count("Not run yet: profiles quick, paper.") == 3
-    )  # of three
+    assert text.count("Not run yet: profiles quick, paper.") == 3  # of three
     assert text.count("Not run yet: profiles quick, mujoco, paper.") == 1  # table1
     assert "Not run yet: profiles quick, mujoco, normalisation, paper." in text  # ablations
     assert "Not run yet: <code>make bench</code>" in text

@@ -38,8 +38,11 @@ def test_the_options_say_what_the_configuration_says():
     assert options["target_entropy"] == -1.0
     assert options["policy_kwargs"]["net_arch"] == {"pi": [256, 256], "qf": [256, 256]}
     other = replace(config, actor=replace(config.actor, learning_rate=1e-3))
-    with pytest.raises(ValueError, match="cannot be set up like"):
-        sac_options(replace(RUN, config=other))
+    more = replace(config, actor=replace(config.actor, terminal_samples=5))
+    tanh = replace(config, critic=replace(config.critic, activation="tanh"))
+    for unlike in (other, more, tanh):
+        with pytest.raises(ValueError, match="cannot be set up like"):
+            sac_options(replace(RUN, config=unlike))
     with pytest.raises(ValueError, match="cannot be set up like"):
         sac_options(replace(RUN, algorithm="maac"))
 
@@ -51,14 +54,13 @@ def test_without_the_other_package_one_line_says_what_to_install(monkeypatch, tm
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr("reports.parity.peer.version", missing)
-    monkeypatch.setattr("reports.parity.report.version", lambda name: "none")
     arguments = ["figure", "parity", "--out", str(tmp_path / "out"), "--runs", str(tmp_path)]
     assert main(arguments) == 2
     assert "parity needs stable-baselines3: make parity installs it" in capsys.readouterr().err
 
 
 def test_other_settings_have_another_file(monkeypatch):
-    monkeypatch.setattr("reports.parity.peer.version", lambda name: "1")
+    monkeypatch.setattr("reports.parity.peer.version", lambda name: "1.0")
     paths = {peer_path(run, 0, Path()) for run in (RUN, replace(RUN, rollouts=7))}
     monkeypatch.setattr("reports.parity.peer.version", lambda name: "2")
     paths.add(peer_path(RUN, 0, Path()))
