@@ -17,10 +17,17 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("algorithm", ["sac", "maac", "maac-no-steve", "steve"])
-def test_fused_updates_are_the_plain_ones(algorithm):
-    """Over several steps, so that gradients, optimisers and target networks count too."""
-    plain, fused = (tiny_trainer((0, 1), tiny_config(algorithm)) for _ in range(2))
+@pytest.mark.parametrize(
+    ("algorithm", "learns_outcome"),
+    [("sac", False), ("maac", False), ("maac", True), ("maac-no-steve", False), ("steve", False)],
+)
+def test_fused_updates_are_the_plain_ones(algorithm, learns_outcome):
+    """Over several steps, so that gradients, optimisers and target networks count too.
+
+    The programs are whole graphs: where torch cannot fuse a step, it says so.
+    """
+    task = tiny_training()._replace(learns_outcome=learns_outcome)
+    plain, fused = (tiny_trainer((0, 1), tiny_config(algorithm), task) for _ in range(2))
     fused.agent.compile()
     for trainer in (plain, fused):
         trainer.rollout()
