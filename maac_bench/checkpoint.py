@@ -60,7 +60,7 @@ def capture(trainer: Trainer) -> Snapshot:
         steps[name] = int(states[0]["step"]) if states else 0
         for moment in ("exp_avg", "exp_avg_sq"):
             groups[f"adam.{name}.{moment}"] = [state[moment] for state in states]
-    learned = {"model": trainer.world.model}
+    learned = {"model": trainer.model}
     learned["outcome"] = None if trainer.outcome is None else trainer.outcome.ensemble
     for name, ensemble in learned.items():
         if ensemble is not None:
@@ -130,8 +130,7 @@ def _restore_networks(trainer: Trainer, snapshot: Snapshot) -> None:
     build = partial(restore_ensemble, snapshot, trainer.config, trainer.device)
     model, outcome = build("model"), build("outcome")
     if model is not None:
-        trainer.world = trainer.world._replace(model=model)
-        trainer.fit = ModelReport(*(x.to(trainer.device) for x in _group(snapshot, "model.fit")))
+        trainer.set_model(model, restore_fit(snapshot, trainer.device))
     if outcome is not None:
         trainer.set_outcome(outcome)
 
@@ -151,6 +150,11 @@ def restore_ensemble(
         Streams(snapshot.counters["seeds"], "unused", device),
     )
     return ensemble.replace(parameters)
+
+
+def restore_fit(snapshot: Snapshot, device: torch.device) -> ModelReport:
+    """What the last fit of a snapshot's model measured."""
+    return ModelReport(*(x.to(device) for x in _group(snapshot, "model.fit")))
 
 
 def _restore_data(trainer: Trainer, snapshot: Snapshot) -> None:

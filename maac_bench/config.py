@@ -178,10 +178,10 @@ class Config:
         _require_net(self.model)
         if self.discount is not None and not 0 <= self.discount < 1:
             raise ValueError(f"discount must lie in [0, 1), got {self.discount}")
-        if self.critic.target_members > self.model.members:
+        if self.critic.target_members > self.model.serving:
             raise ValueError(
                 f"target_members {self.critic.target_members} exceeds the ensemble's "
-                f"{self.model.members} members"
+                f"{self.model.serving} members that serve"
             )
 
     @property

@@ -47,7 +47,7 @@ def model_columns(
         return {}
     errors = prediction_errors(model, episode)
     columns = {f"prediction_error_{steps}": error for steps, error in errors.items()}
-    for member in range(model.members):
+    for member in range(fit.validation_nll.shape[1]):
         columns[f"model_nll_{member}"] = fit.validation_nll[:, member]
         columns[f"model_mse_{member}"] = fit.validation_mse[:, member]
     return {**columns, "model_epochs": fit.epochs.float().mean(dim=1)}

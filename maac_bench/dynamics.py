@@ -48,6 +48,11 @@ class Ensemble(NamedTuple):
         """The ensemble of the first `count` members."""
         return self.replace([parameter[:, :count] for parameter in self.parameters])
 
+    def choose(self, index: Tensor) -> Ensemble:
+        """The ensemble of each seed's members at `index`, [seed, k]."""
+        seeds = torch.arange(len(index), device=index.device).unsqueeze(1)
+        return self.replace([parameter[seeds, index] for parameter in self.parameters])
+
     def predict(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Each member's Gaussian over the standardised change, for its own batch.
 

@@ -27,6 +27,8 @@ class ModelConfig:
 
     members: int = 5
     """ensemble size M"""
+    elites: int = 0
+    """members with the best validation likelihood, which serve everything but fitting; 0: all"""
     hidden: tuple[int, ...] = (200, 200)
     """hidden layer widths"""
     activation: str = "swish"
@@ -53,6 +55,16 @@ class ModelConfig:
         require_positive(self, "members", "batch_size", "max_epochs", "patience", "learning_rate")
         if not 0 < self.validation < 1:
             raise ValueError(f"validation must lie between 0 and 1, got {self.validation}")
+        if not 0 <= self.elites <= self.members:
+            raise ValueError(
+                f"elites must lie between 0 and the ensemble's {self.members} members, "
+                f"got {self.elites}"
+            )
+
+    @property
+    def serving(self) -> int:
+        """Members that serve everything but fitting."""
+        return self.elites or self.members
 
 
 class ModelReport(NamedTuple):
@@ -65,6 +77,13 @@ class ModelReport(NamedTuple):
     validation_nll: Tensor
     validation_mse: Tensor
     epochs: Tensor
+
+
+def elite_members(ensemble: Ensemble, report: ModelReport, config: ModelConfig) -> Ensemble:
+    """The members that `config` lets serve: each seed's best by validation likelihood."""
+    if config.serving == config.members:
+        return ensemble
+    return ensemble.choose(report.validation_nll.argsort(dim=1, stable=True)[:, : config.serving])
 
 
 class Pairs(NamedTuple):

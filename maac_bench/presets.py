@@ -81,7 +81,7 @@ def _mbpo() -> Config:
     return Config(
         actor=ActorSettings(horizon=0, terminal_samples=1),
         critic=CriticSettings(target="td"),
-        model=replace(_ENSEMBLE, members=7),
+        model=replace(_ENSEMBLE, members=7, elites=5),
         data=DataSettings(updates_per_step=20, model_share=0.95, refit_every=250),
     )
 
@@ -188,7 +188,7 @@ def _resized(config: Config, sizes: _Sizes | None) -> Config:
     """The same algorithm with other sizes."""
     if sizes is None:
         return config
-    data, actor, critic = config.data, config.actor, config.critic
+    data, actor, critic, model = config.data, config.actor, config.critic, config.model
     return replace(
         config,
         actor=replace(
@@ -201,7 +201,12 @@ def _resized(config: Config, sizes: _Sizes | None) -> Config:
             hidden=sizes.hidden,
             target_members=0 if critic.target == "td" else sizes.target_members,
         ),
-        model=replace(config.model, members=sizes.members, hidden=sizes.model),
+        model=replace(
+            model,
+            members=sizes.members,
+            elites=round(sizes.members * model.elites / model.members),
+            hidden=sizes.model,
+        ),
         data=replace(
             data,
             batch_size=sizes.batch_size,

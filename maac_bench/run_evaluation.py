@@ -10,10 +10,11 @@ import pandas as pd
 import torch
 
 from maac_bench.agent import Agent, World
-from maac_bench.checkpoint import Snapshot, restore_agent, restore_ensemble
+from maac_bench.checkpoint import Snapshot, restore_agent, restore_ensemble, restore_fit
 from maac_bench.config import Config, from_dict
 from maac_bench.episodes import Episodes
 from maac_bench.evaluation import Decider, run_episode
+from maac_bench.model_fitting import elite_members
 from maac_bench.outcome import LearnedOutcome
 from maac_bench.planning import Planner, PlannerSettings
 from maac_bench.run import read_identity, require_checkpoint
@@ -122,6 +123,8 @@ def restore_parts(snapshot: Snapshot, config: Config, task: TrainingTask) -> tup
     restore_agent(agent, snapshot)
     discount = task.task.discount if config.discount is None else config.discount
     model = restore_ensemble(snapshot, config, device, "model")
+    if model is not None:
+        model = elite_members(model, restore_fit(snapshot, device), config.model)
     world = World(model, task.task.reward, task.task.terminated, discount)
     outcome = restore_ensemble(snapshot, config, device, "outcome")
     if outcome is not None:

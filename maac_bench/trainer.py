@@ -26,6 +26,7 @@ from maac_bench.model_fitting import (
     ModelReport,
     Pairs,
     dynamics_pairs,
+    elite_members,
     new_ensemble,
     refit_model,
 )
@@ -79,6 +80,7 @@ class Trainer:
         self.agent = Agent(config, n, m, self.fresh_streams)
         discount = task.discount if config.discount is None else config.discount
         self.world = World(None, task.reward, task.terminated, discount)
+        self.model: Ensemble | None = None
         self.fit: ModelReport | None = None
         self.learns_outcome = training.learns_outcome
         self.outcome: LearnedOutcome | None = None
@@ -171,11 +173,8 @@ class Trainer:
         if not self.config.uses_model:
             return
         with self._timed("model"):
-            data, model = self.real.all(), self.world.model
-            fitted, self.fit = self._refit("model", model, dynamics_pairs(data))
-            broken = ~torch.isfinite(self.fit.validation_nll).all(dim=1)
-            self._fail(broken, "the model's validation loss is not finite")
-            self.world = self.world._replace(model=fitted)
+            data = self.real.all()
+            self.set_model(*self._refit("model", self.model, dynamics_pairs(data)))
             if self.learns_outcome:
                 known = None if self.outcome is None else self.outcome.ensemble
                 self.set_outcome(self._refit("outcome", known, outcome_pairs(data))[0])
@@ -193,6 +192,14 @@ class Trainer:
         return refit_model(
             ensemble, pairs, config, lambda purpose: self.fresh_streams(f"{purpose}-{now}"), split
         )
+
+    def set_model(self, fitted: Ensemble, report: ModelReport) -> None:
+        """Imagine with the best members of this fit; the next one goes on from all of them."""
+        broken = ~torch.isfinite(report.validation_nll).all(dim=1)
+        self._fail(broken, "the model's validation loss is not finite")
+        self.model, self.fit = fitted, report
+        elites = elite_members(fitted, report, self.config.model)
+        self.world = self.world._replace(model=elites)
 
     def set_outcome(self, fitted: Ensemble) -> None:
         """Imagine with this fit of reward and termination."""

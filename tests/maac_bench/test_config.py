@@ -63,6 +63,7 @@ def test_sizes_leave_the_algorithm_alone(name):
         "critic.hidden",
         "critic.target_members",
         "model.members",
+        "model.elites",
         "model.hidden",
         "data.batch_size",
         "data.updates_per_step",
@@ -154,8 +155,13 @@ def test_rows_from_the_model_follow_its_share():
         (lambda: Config(evaluations=-1), "evaluations must be at least 0, got -1"),
         (
             lambda: Config(critic=CriticSettings(target_members=9), model=ModelConfig(members=8)),
-            "target_members 9 exceeds the ensemble's 8 members",
+            "target_members 9 exceeds the ensemble's 8 members that serve",
         ),
+        (
+            lambda: Config(critic=CriticSettings(target_members=3), model=ModelConfig(elites=2)),
+            "target_members 3 exceeds the ensemble's 2 members that serve",
+        ),
+        (lambda: ModelConfig(members=3, elites=4), "elites must lie between 0 and .* 3 members"),
         (lambda: Config(model=ModelConfig(activation="sin")), "unknown activation 'sin'"),
         (lambda: Config(model=ModelConfig(hidden=(0,))), r"hidden must .*, got \(0,\)"),
     ],
@@ -165,8 +171,11 @@ def test_values_that_cannot_train_are_refused_and_named(make, message):
         make()
 
 
-def test_mbpo_follows_its_papers_schedules():
-    """Janner et al. 2019, hyper-parameters per task: updates, and branches from epoch 20 to 100."""
+def test_mbpo_follows_its_paper():
+    """Janner et al. 2019, App. C: updates, branches from epoch 20 to 100, five elites of seven."""
+    model = preset("mbpo", "maac_bench/HalfCheetah-v0").model
+    assert (model.members, model.elites) == (7, 5)
+    assert preset("mbpo", PENDULUM, "small").model.elites == 4
     cheetah, hopper, ant = (
         preset("mbpo", f"maac_bench/{task}-v0").data for task in ("HalfCheetah", "Hopper", "Ant")
     )

@@ -39,6 +39,13 @@ def test_every_sample_goes_through_one_member_in_balanced_shares(batch):
     assert counts.max() <= -(-batch // 5)
 
 
+def test_every_seed_can_choose_its_own_members():
+    chosen = tagged_ensemble(4, seeds=2).choose(torch.tensor([[3, 1], [0, 2]]))
+    assert chosen.members == 2
+    change = step(chosen, 8)[..., 0].round()
+    assert [set(row.tolist()) for row in change] == [{13.0, 11.0}, {10.0, 12.0}]
+
+
 def test_the_member_of_a_sample_is_uniform():
     ensemble = tagged_ensemble(4)
     draws = torch.stack([step(ensemble, 6, seed)[0, :, 0].round() for seed in range(800)])

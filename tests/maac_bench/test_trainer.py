@@ -85,6 +85,28 @@ def test_branches_start_at_real_states_and_follow_the_model():
     torch.testing.assert_close(data.next_state, data.state + model.targets.inverse(mean)[:, 0])
 
 
+def test_the_best_members_serve_and_all_are_fitted_further(monkeypatch):
+    """Each seed has its own elite; which it is can change from fit to fit."""
+    begun = []
+
+    def spy(ensemble, *args):
+        begun.append(ensemble)
+        return refit_model(ensemble, *args)
+
+    monkeypatch.setattr("maac_bench.trainer.refit_model", spy)
+    trainer = tiny_trainer((0, 1, 2), tiny_config("mbpo"))
+    rows_of(trainer, 3)
+    assert trainer.model is not None
+    assert trainer.fit is not None
+    assert trainer.world.model is not None
+    assert [ensemble.members for ensemble in begun] == [2, 2]
+    assert trainer.world.model.members == 1
+    best = trainer.fit.validation_nll.argmin(dim=1)
+    for elite, every in zip(trainer.world.model.parameters, trainer.model.parameters, strict=True):
+        for k in range(3):
+            assert torch.equal(elite[k, 0], every[k, best[k]])
+
+
 @pytest.mark.filterwarnings("ignore:.*settotalmass.*")
 def test_branches_that_have_ended_are_not_followed():
     """Steps after an imagined fall are no data: every row but the last of its branch goes on."""

@@ -30,7 +30,14 @@ def tiny_config(algorithm: str = "maac", **data: int) -> Config:
         config,
         actor=replace(config.actor, hidden=(8,), horizon=min(2, config.actor.horizon)),
         critic=replace(config.critic, hidden=(8,)),
-        model=replace(config.model, hidden=(8,), members=2, max_epochs=2, batch_size=32),
+        model=replace(
+            config.model,
+            hidden=(8,),
+            members=2,
+            elites=min(1, config.model.elites),
+            max_epochs=2,
+            batch_size=32,
+        ),
         data=replace(config.data, **{**counts, **data}),
     )
 
