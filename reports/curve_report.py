@@ -12,9 +12,10 @@ import pandas as pd
 from maac_bench.names import lookup
 from reports import provenance
 from reports.curve_tables import score_table, summary_table, timing_table
-from reports.files import PUBLISHED_DIGITS, write_csv
+from reports.files import PUBLISHED_DIGITS, as_published, write_csv
+from reports.published_runs import joined, read_published
 from reports.training_profiles import Profile, directory
-from reports.training_runs import WALL_CLOCK, collect, from_runs, run_all, unfinished
+from reports.training_runs import WALL_CLOCK, collect, commits, from_runs, run_all, unfinished
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class CurveReport:
     def collect(self, profile: str, folder: Path, runs: Path) -> bool:
         """Publish the runs as far as they are into `folder`; True if the tables changed.
 
+        A run that is not at hand keeps what is published of it, and the commit it is from: runs
+        can be made on several machines, one after another.
+
         timings.csv holds wall-clock times, which do not repeat: it is written when the data change.
 
         Args:
@@ -53,14 +57,24 @@ class CurveReport:
         """
         size = lookup("profile", profile, self.profiles)
         plan, trained = size.runs(), directory(size, runs)
-        collected = collect(plan, trained)
+        here = [run for run in plan if (trained / run.name).exists()]
+        collected = collect(here, trained)
         collected.insert(0, "profile", profile)
-        data = collected.drop(columns=list(WALL_CLOCK))
+        kept = read_published([run for run in plan if run not in here], profile, folder)
+        data = joined(plan, as_published(collected.drop(columns=list(WALL_CLOCK))), kept.data)
+        missing = unfinished(plan, data)
+        origin = provenance.record(
+            f"maac-bench figure {self.name} --profile {profile}", _configuration(profile, size)
+        )
+        origin = from_runs(origin, {**commits(here, trained), **kept.commits}, missing)
         tables = {"data.csv": data, "summary.csv": self._summary(data, size)}
-        changed = provenance.publish(tables, folder, self._origin(profile, size, trained))
+        changed = provenance.publish(tables, folder, origin)
         if changed or not (folder / "timings.csv").exists():
-            write_csv(timing_table(collected), folder / "timings.csv", PUBLISHED_DIGITS)
-        for line in unfinished(plan, trained):
+            timings = joined(plan, timing_table(collected), kept.timings)
+            write_csv(timings, folder / "timings.csv", PUBLISHED_DIGITS)
+        for name, commit in kept.commits.items():
+            print(f"kept as published, not at hand: {name}, from commit {commit[:10]}")
+        for line in missing:
             print(f"unfinished: {line}")
         return changed
 
@@ -72,18 +86,14 @@ class CurveReport:
         summary.insert(0, "profile", data["profile"].iloc[0])
         return summary
 
-    def _origin(self, profile: str, size: Profile, folder: Path) -> dict[str, Any]:
-        """Provenance: the data's commit is that of the runs, this code only collected them."""
-        configuration = {
-            "profile": profile,
-            "label": size.label,
-            "tasks": dict(size.tasks),
-            "algorithms": list(size.algorithms),
-            "size": size.size,
-            "seeds": list(size.seeds),
-            "compiled": size.compiled,
-        }
-        origin = provenance.record(
-            f"maac-bench figure {self.name} --profile {profile}", configuration
-        )
-        return from_runs(origin, size.runs(), folder)
+
+def _configuration(profile: str, size: Profile) -> dict[str, Any]:
+    return {
+        "profile": profile,
+        "label": size.label,
+        "tasks": dict(size.tasks),
+        "algorithms": list(size.algorithms),
+        "size": size.size,
+        "seeds": list(size.seeds),
+        "compiled": size.compiled,
+    }

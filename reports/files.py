@@ -33,6 +33,13 @@ def write_csv(table: pd.DataFrame, path: Path, digits: str | None = None) -> Non
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+def as_published(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the digits that its file will have, so that what follows from it repeats."""
+    numbers = table.select_dtypes("float").columns
+    rounded = {name: table[name].map(lambda x: float(PUBLISHED_DIGITS % x)) for name in numbers}
+    return table.assign(**rounded)
+
+
 def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A table that has at least these columns; ValueError naming the file otherwise."""
     try:

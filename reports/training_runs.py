@@ -164,13 +164,14 @@ def episodes(run: TrainingRun, folder: Path) -> dict[int, int]:
     return {seed: len(_metrics(run, folder, seed)) for seed in run.seeds}
 
 
-def unfinished(runs: Sequence[TrainingRun], folder: Path) -> list[str]:
-    """What is missing, a line per seed."""
+def unfinished(runs: Sequence[TrainingRun], data: pd.DataFrame) -> list[str]:
+    """What collected data lack, a line per seed."""
+    counts = data.groupby(["task", "algo", "seed"]).size().to_dict()
     return [
         f"{run.name} seed {seed}: {count} of {run.rollouts} episodes"
         for run in runs
-        for seed, count in episodes(run, folder).items()
-        if count < run.rollouts
+        for seed in run.seeds
+        if (count := counts.get((run.task, run.algorithm, seed), 0)) < run.rollouts
     ]
 
 
@@ -191,10 +192,15 @@ def commits(runs: Sequence[TrainingRun], folder: Path) -> dict[str, str]:
 
 
 def from_runs(
-    origin: Mapping[str, Any], runs: Sequence[TrainingRun], folder: Path
+    origin: Mapping[str, Any], trained: Mapping[str, str], missing: Sequence[str]
 ) -> dict[str, Any]:
-    """Provenance of collected data: their commit is that of the runs, `origin`'s collected them."""
-    trained = commits(runs, folder)
+    """Provenance of collected data: their commit is that of the runs, `origin`'s collected them.
+
+    Args:
+        origin: from `provenance.record`.
+        trained: the commit of each run, from `commits`.
+        missing: from `unfinished`.
+    """
     first, count = next(iter(trained.values())), len(set(trained.values()))
     return {
         **origin,
@@ -202,8 +208,8 @@ def from_runs(
         if count == 1
         else f"{first.partition(' ')[0]} and {count - 1} more (provenance.json)",
         "collected_by": origin["commit"],
-        "runs": trained,
-        "unfinished": unfinished(runs, folder),
+        "runs": dict(trained),
+        "unfinished": list(missing),
     }
 
 

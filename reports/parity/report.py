@@ -14,7 +14,7 @@ from reports.curve_tables import score_table, summary_table
 from reports.files import require_writable
 from reports.parity.peer import peer_path, peer_version, sac_options, train_peer
 from reports.parity.settings import OURS, PEER, PROFILES, Profile
-from reports.training_runs import collect, from_runs, run_all
+from reports.training_runs import collect, commits, from_runs, run_all, unfinished
 from reports.workers import complete
 
 
@@ -37,7 +37,9 @@ def make_data(profile: str, folder: Path, runs: Path) -> bool:
     data = curves(size, directory)
     summary = summary_table(data, score_table(data, size.tasks), ("final", "area"), OURS)
     tables = {"data.csv": data, "summary.csv": summary}
-    return provenance.publish(tables, folder, from_runs(origin, size.runs(), directory))
+    plan = size.runs()
+    origin = from_runs(origin, commits(plan, directory), unfinished(plan, data))
+    return provenance.publish(tables, folder, origin)
 
 
 def train_peers(size: Profile, directory: Path) -> None:

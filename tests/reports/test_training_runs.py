@@ -150,6 +150,37 @@ def test_unfinished_runs_are_named_and_not_filled_in(copied, tmp_path, capsys):
     figure.draw(tmp_path / "report")
 
 
+def test_a_run_that_is_not_at_hand_keeps_what_is_published_of_it(copied, trained, tmp_path, capsys):
+    """The first run in the plan is the absent one: the order stays, and so do the bytes."""
+    report = shutil.copytree(trained / "report", tmp_path / "report")
+    origin = json.loads((report / "provenance.json").read_text())
+    origin["runs"]["Pendulum-v0/maac"] = "another commit"
+    (report / "provenance.json").write_text(json.dumps(origin))
+    shutil.rmtree(experiment(copied) / "Pendulum-v0" / "maac")
+    assert not REPORT.collect("mini", report, copied)
+    for name in TABLES:
+        assert (report / name).read_bytes() == (trained / "report" / name).read_bytes()
+    assert "not at hand: Pendulum-v0/maac, from commit another co" in capsys.readouterr().out
+    shorten(experiment(copied) / "Pendulum-v0" / "sac", 1)
+    assert REPORT.collect("mini", report, copied)
+    origin = json.loads((report / "provenance.json").read_text())
+    assert origin["runs"]["Pendulum-v0/maac"] == "another commit"
+    assert origin["unfinished"] == ["Pendulum-v0/sac seed 1: 1 of 2 episodes"]
+    assert len(pd.read_csv(report / "data.csv")) == 7
+    assert list(pd.read_csv(report / "timings.csv")["algo"]) == ["maac", "sac"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("seeds", [0, 1, 2]), ("profile", "large")])
+def test_published_runs_of_other_settings_are_not_kept(copied, trained, tmp_path, name, value):
+    report = shutil.copytree(trained / "report", tmp_path / "report")
+    origin = json.loads((report / "provenance.json").read_text())
+    origin["configuration"][name] = value
+    (report / "provenance.json").write_text(json.dumps(origin))
+    shutil.rmtree(experiment(copied) / "Pendulum-v0" / "maac")
+    REPORT.collect("mini", report, copied)
+    assert set(pd.read_csv(report / "data.csv")["algo"]) == {"sac"}
+
+
 def test_an_interrupted_run_continues_to_the_same_numbers(copied, trained, monkeypatch):
     """Cut back to the first checkpoint, as if killed during the second episode."""
     directory = experiment(copied) / "Pendulum-v0" / "sac"
@@ -169,7 +200,7 @@ def test_an_interrupted_run_continues_to_the_same_numbers(copied, trained, monke
     monkeypatch.setattr(training_runs, "complete", here)
     run_all(plan, experiment(copied))
     assert trained_now == ["Pendulum-v0/sac"]
-    assert unfinished(plan, experiment(copied)) == []
+    assert unfinished(plan, collect(plan, experiment(copied))) == []
     wall_clock = list(training_runs.WALL_CLOCK)
     pd.testing.assert_frame_equal(
         collect(plan, experiment(copied)).drop(columns=wall_clock),
@@ -183,9 +214,8 @@ def test_a_seed_that_stopped_for_good_is_not_tried_again(copied, monkeypatch):
     (directory / "seed-1" / "failure.json").write_text("{}")
     monkeypatch.delattr(training_runs, "complete")
     run_all(PROFILE.runs(), experiment(copied))
-    assert unfinished(PROFILE.runs(), experiment(copied)) == [
-        "Pendulum-v0/sac seed 1: 1 of 2 episodes"
-    ]
+    data = collect(PROFILE.runs(), experiment(copied))
+    assert unfinished(PROFILE.runs(), data) == ["Pendulum-v0/sac seed 1: 1 of 2 episodes"]
 
 
 def test_longer_runs_are_cut_to_the_profile(trained):
