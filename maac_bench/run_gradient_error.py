@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from maac_bench.agent import Agent, World
 from maac_bench.config import from_dict
 from maac_bench.data import StreamFactory
-from maac_bench.gradient_quality import (
-    OUTLIER,
-    PARTS,
-    Gradients,
-    Setting,
-    horizon_gradients,
-    measure,
-)
+from maac_bench.gradient_parts import PARTS, Gradients, Setting, Through, horizon_gradients
+from maac_bench.gradient_quality import OUTLIER, measure
 from maac_bench.rollout import draw_rollout_noise
 from maac_bench.run import read_identity, require_checkpoint
 from maac_bench.run_evaluation import restore_parts
@@ -26,6 +22,8 @@ from maac_bench.streams import Streams
 from maac_bench.tasks import make_training_task
 from maac_bench.tasks.mujoco_dynamics import mujoco_dynamics
 from maac_bench.types import Dynamics, Problem
+
+_LARGEST_BLOCK = 8192  # rollouts in memory at a time, per seed
 
 SUMMARY = {
     "cosine": "cosine of the mean gradients",
@@ -43,8 +41,13 @@ class Measurement:
 
     horizons: tuple[int, ...] = (0, 1, 2, 4, 6, 8, 10)
     """H, model transitions before the critic"""
+    through: Through = "score_function"
+    """how the true dynamics are differentiated: from returns alone, which smooths contacts over the
+    policy's noise, or pathwise, through their derivative"""
     samples: int = 64
     """start states per seed, drawn from the run's real transitions"""
+    replicates: int | None = None
+    """rollouts from each of them; default: 256, or 1 for pathwise"""
     reference_steps: int = 20
     """L, true transitions of the reference gradient"""
     seed: int = 0
@@ -54,6 +57,14 @@ class Measurement:
         """Refuse what gives no numbers."""
         if self.samples < 4:
             raise ValueError(f"samples must be at least 4, got {self.samples}")
+        if self.through not in typing.get_args(Through):
+            choices = ", ".join(typing.get_args(Through))
+            raise ValueError(f"unknown through {self.through!r}; choose from {choices}")
+        least = 2 if self.through == "score_function" else 1
+        if self.rollouts < least:
+            raise ValueError(
+                f"replicates must be at least {least} for {self.through}, got {self.replicates}"
+            )
         if self.reference_steps < 1:
             raise ValueError(f"reference_steps must be at least 1, got {self.reference_steps}")
         if not self.horizons or min(self.horizons) < 0:
@@ -63,6 +74,13 @@ class Measurement:
                 f"reference_steps must be at least the longest horizon, {max(self.horizons)}, "
                 f"got {self.reference_steps}"
             )
+
+    @property
+    def rollouts(self) -> int:
+        """Replicates of every start state."""
+        if self.replicates is None:
+            return 256 if self.through == "score_function" else 1
+        return self.replicates
 
 
 def gradient_error(
@@ -76,8 +94,9 @@ def gradient_error(
         rollout: which checkpoint; default: the newest.
 
     Returns:
-        Columns task, algo, seed, rollout (how long the run was trained), reference_steps, horizon,
-        part (see `gradient_quality`), samples, and the fields of `gradient_quality.Quality`.
+        Columns task, algo, seed, rollout (how long the run was trained), through, reference_steps,
+        horizon, part (see `gradient_parts`), samples, replicates, and the fields of
+        `gradient_quality.Quality`.
 
     Raises:
         ValueError: no run, no checkpoint yet, a damaged one, a run without a model, or a task
@@ -97,24 +116,51 @@ def gradient_error(
     rows = snapshot.tensors["real.0"]
     index = streams("start").integers(rows.shape[1], measurement.samples)
     start = rows[..., :n].gather(1, index.unsqueeze(-1).expand(-1, -1, n))
-    noise = draw_rollout_noise(
-        streams("noise"),
-        world.model,
-        measurement.reference_steps,
-        (measurement.samples,),
-        n,
-        m,
-        agent.config.actor.terminal_samples,
-    )
-    setting = _setting(agent, world, world.model, dynamics)
-    gradients = horizon_gradients(setting, start, noise, measurement.horizons)
-    table = _quality_table(gradients, seeds, streams)
+    setting, draws = _setting(agent, world, world.model, dynamics), streams("noise")
+    blocks = []
+    for replicates in _blocks(measurement.rollouts, measurement.samples):
+        noise = draw_rollout_noise(
+            draws,
+            world.model,
+            measurement.reference_steps,
+            (measurement.samples, replicates),
+            n,
+            m,
+            agent.config.actor.terminal_samples,
+        )
+        repeated = start.unsqueeze(2).expand(-1, -1, replicates, -1)
+        weight = replicates / measurement.rollouts
+        named = horizon_gradients(
+            setting, repeated, noise, measurement.horizons, measurement.through
+        )
+        blocks.append((weight, named))
+    table = _quality_table(_average(blocks), seeds, streams)
     table.insert(0, "task", identity["task"])
     table.insert(1, "algo", identity["algorithm"])
     table.insert(3, "rollout", snapshot.counters["rollouts"])
-    table.insert(4, "reference_steps", measurement.reference_steps)
-    table.insert(7, "samples", measurement.samples)
+    table.insert(4, "through", measurement.through)
+    table.insert(5, "reference_steps", measurement.reference_steps)
+    table.insert(8, "samples", measurement.samples)
+    table.insert(9, "replicates", measurement.rollouts)
     return table
+
+
+def _blocks(replicates: int, samples: int) -> list[int]:
+    """Replicates as blocks of nearly equal size, at least two in each where there are two."""
+    count = min(-(-replicates * samples // _LARGEST_BLOCK), max(1, replicates // 2))
+    return [len(range(first, replicates, count)) for first in range(count)]
+
+
+def _average(blocks: Sequence[tuple[float, Mapping[int, Gradients]]]) -> dict[int, Gradients]:
+    """Weighted mean over blocks, gradient by gradient."""
+    _, first = blocks[0]
+    return {
+        horizon: {
+            name: torch.stack([weight * block[horizon][name] for weight, block in blocks]).sum(0)
+            for name in named
+        }
+        for horizon, named in first.items()
+    }
 
 
 def _quality_table(

@@ -26,7 +26,8 @@ _MEASURES = {
     "l2_relative": "relative L2 error",
 }
 _RATIOS = ("norm_ratio", "l2_relative")
-_COLUMNS = ["task", "algo", "seed", "rollout", "reference_steps", "horizon", "part", "samples"]
+_COLUMNS = ["task", "algo", "seed", "rollout", "through", "reference_steps", "horizon", "part"]
+_COLUMNS += ["samples", "replicates"]
 
 
 def draw(path: Path) -> None:
@@ -51,8 +52,9 @@ def draw(path: Path) -> None:
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
     first = data.iloc[0]
     note = f"{first['task']} · {first['algo']} · rollout {first['rollout']} · "
-    note += f"{data['seed'].nunique()} seeds (dots), {first['samples']} samples each · "
-    note += f"reference: {first['reference_steps']} true steps"
+    note += f"{data['seed'].nunique()} seeds (dots), {first['samples']} start states each, "
+    note += f"{first['replicates']} rollouts from each · "
+    note += f"reference: {first['reference_steps']} true steps, {first['through']}"
     figure.supxlabel(note, fontsize=8)
     save(figure, path.with_suffix(""))
 

@@ -21,7 +21,7 @@ LAYERS = [
     {"objectives"},
     {"data"},
     {"critic_fitting", "model_fitting", "estimators"},
-    {"config", "outcome", "scoring", "gradient_quality"},
+    {"config", "outcome", "scoring", "gradient_parts", "gradient_quality"},
     {"presets", "agent"},
     {"evaluation"},
     {"diagnostics", "planning"},

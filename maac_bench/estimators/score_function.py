@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,17 +15,10 @@ from maac_bench.estimators.base import (
     require_default,
     require_rewards,
 )
+from maac_bench.objectives.score_function import Scored, returns_to_go, surrogate
 from maac_bench.rollout import rollout
 from maac_bench.streams import Streams
-from maac_bench.types import Gradient, Policy, Problem
-
-
-class _Scored(NamedTuple):
-    """Actions of one time: states [..., n], raw actions [..., m], weight of their scores [...]."""
-
-    state: Tensor
-    raw: Tensor
-    weight: Tensor
+from maac_bench.types import Gradient, Policy, Problem, Trajectory
 
 
 @dataclass(frozen=True)
@@ -69,47 +61,38 @@ class ScoreFunction:
         """See `Estimator.gradient`."""
         with torch.no_grad():
             scored = self._scored_actions(problem, policy, start, noise)
-
-        def surrogate(candidate: Policy) -> Tensor:
-            terms = []
-            for state, raw, weight in scored:
-                log_prob = candidate.log_prob(state, raw)
-                terminal_axis = log_prob.dim() > weight.dim()
-                terms.append((log_prob.sum(dim=-1) if terminal_axis else log_prob) * weight)
-            return torch.stack(terms).sum(dim=0)
-
-        return differentiate(surrogate, policy)
+        return differentiate(lambda candidate: surrogate(candidate, scored), policy)
 
     def _scored_actions(
         self, problem: Problem, policy: Policy, start: Tensor, noise: EstimatorNoise
-    ) -> list[_Scored]:
+    ) -> list[Scored]:
         """Every action with the weight of its score, first action first."""
         trajectory = rollout(problem, policy, start, noise.rollout)
-        discounts, to_go = trajectory.discounts, torch.zeros_like(start[..., 0])
-        scored, first_log_prob = [], None
+        drawn = [
+            (state, action.raw, action.log_prob)
+            for state, action in zip(trajectory.states[:-1], trajectory.actions, strict=True)
+        ]
+        closing = torch.zeros_like(start[..., 0])
         if self.bootstrap:
             draws = noise.rollout.terminal
             state = trajectory.states[-1].unsqueeze(-2).expand(*draws.shape[:-1], start.shape[-1])
             last = policy.sample(state, draws)
-            to_go = discounts[-1] * problem.critic(state, last.value).mean(dim=-1).amin(dim=0)
-            weight = to_go - self._baseline(problem, policy, trajectory.states[-1], discounts[-1])
-            scored.append(_Scored(state, last.raw, weight))
-            first_log_prob = last.log_prob.mean(dim=-1)
-        for t in reversed(range(len(trajectory.rewards))):
-            to_go = to_go + discounts[t] * trajectory.rewards[t]
-            weight = to_go - self._baseline(problem, policy, trajectory.states[t], discounts[t])
-            scored.append(_Scored(trajectory.states[t], trajectory.actions[t].raw, weight))
-            first_log_prob = trajectory.actions[t].log_prob
-        scored.reverse()
-        if self.settings.temperature > 0 and first_log_prob is not None:
-            bonus = -self.settings.temperature * first_log_prob
-            scored[0] = scored[0]._replace(weight=scored[0].weight + bonus)
-        return scored
+            closing = problem.critic(state, last.value).mean(dim=-1).amin(dim=0)
+            drawn.append((state, last.raw, last.log_prob.mean(dim=-1)))
+        to_go = returns_to_go(trajectory, [0.0] * len(trajectory.rewards), closing)
+        if self.settings.temperature > 0:
+            to_go[0] = to_go[0] - self.settings.temperature * drawn[0][2]
+        return [
+            Scored(state, raw, to_go[t] - self._baseline(problem, policy, trajectory, t))
+            for t, (state, raw, _) in enumerate(drawn)
+        ]
 
     def _baseline(
-        self, problem: Problem, policy: Policy, state: Tensor, discount: Tensor
-    ) -> Tensor:
+        self, problem: Problem, policy: Policy, trajectory: Trajectory, t: int
+    ) -> Tensor | float:
         """`gamma^t b(s_t)`, or zero."""
         if not self.baseline:
-            return torch.zeros_like(discount)
-        return discount * problem.critic(state, policy.mean_action(state)).mean(dim=0)
+            return 0.0
+        state = trajectory.states[t]
+        value = problem.critic(state, policy.mean_action(state)).mean(dim=0)
+        return trajectory.discounts[t] * value

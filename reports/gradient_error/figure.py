@@ -17,20 +17,31 @@ from reports.style import GREY, save
 
 
 class Panel(NamedTuple):
-    """A measure of one part of the error (see `maac_bench.gradient_quality`)."""
+    """A measure of one part of the error (see `maac_bench.gradient_parts` and `.gradient_quality`).
 
+    through: how the true dynamics were differentiated.
+    """
+
+    through: str
     part: str
     measure: str
     title: str
 
 
 PANELS = (
-    Panel("model", "sample_cosine", "learned against true model: cosine per sample"),
-    Panel("model", "sample_norm_ratio", "learned against true model: length per sample"),
-    Panel("critic", "sample_cosine", "critic against continued rollout: cosine per sample"),
-    Panel("total", "cosine", "actor against reference: cosine of the means"),
+    Panel("score_function", "model", "cosine", "learned against true model"),
+    Panel("score_function", "critic", "cosine", "critic against continued rollout"),
+    Panel("score_function", "total", "cosine", "actor's gradient against reference"),
+    Panel("pathwise", "model", "sample_cosine", "learned against true model: cosine"),
+    Panel("pathwise", "model", "sample_norm_ratio", "learned against true model: length ratio"),
+    Panel("pathwise", "total", "cosine_halves", "halves of the reference"),
 )
-_COLUMNS = ["rollout", "seed", "horizon", "part", "cosine_halves", "reference_steps", "samples"]
+_ROWS = {
+    "score_function": "cosine of mean gradients,\ntrue ones from returns",
+    "pathwise": "through the simulator's derivative,\nmedians over samples but the last",
+}
+_COLUMNS = ["rollout", "seed", "horizon", "part", "through", "reference_steps", "samples"]
+_COLUMNS += ["replicates", "cosine_halves"]
 
 
 def draw(folder: Path) -> None:
@@ -42,16 +53,25 @@ def draw(folder: Path) -> None:
     origin = provenance.load(folder)
     data = read_csv(folder / "data.csv", [*_COLUMNS, *{panel.measure for panel in PANELS}])
     ages = sorted(data["rollout"].unique())
-    figure, grid = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
+    figure, grid = plt.subplots(2, 3, figsize=(11, 7), layout="constrained")
     for axes, panel in zip(grid.flat, PANELS, strict=True):
-        _draw(axes, data[data["part"] == panel.part], panel, ages)
-    halves = data[data["part"] == "total"]["cosine_halves"].mean()
-    grid[1, 1].axhline(halves, color=GREY, ls="--", lw=1)
-    grid[1, 1].annotate("halves of the reference", (0.02, halves), fontsize=7, va="bottom")
+        rows = data[(data["part"] == panel.part) & (data["through"] == panel.through)]
+        _draw(axes, rows, panel, ages)
+    for axes, label in zip(grid[:, 0], _ROWS.values(), strict=True):
+        axes.set_ylabel(label)
+    _draw_halves(grid[0, 2], data)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     figure.supxlabel(provenance.caption(origin, _note(data, origin["configuration"])), fontsize=7)
     save(figure, folder / "gradient_error")
+
+
+def _draw_halves(axes: Axes, data: pd.DataFrame) -> None:
+    """What sampling leaves of the reference: half of its start states against the other half."""
+    smoothed = data[(data["part"] == "total") & (data["through"] == "score_function")]
+    halves = smoothed["cosine_halves"].mean()
+    axes.axhline(halves, color=GREY, ls="--", lw=1)
+    axes.annotate("halves of the reference", (0.02, halves), fontsize=7, va="bottom")
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, panel: Panel, ages: Sequence[int]) -> None:
@@ -77,8 +97,12 @@ def _draw(axes: Axes, rows: pd.DataFrame, panel: Panel, ages: Sequence[int]) -> 
 def _note(data: pd.DataFrame, settings: dict[str, Any]) -> str:
     first = data.iloc[0]
     seeds = ", ".join(map(str, data["seed"].unique()))
+    sizes = data.groupby("through", sort=False)[["samples", "replicates"]].first()
+    sampled = " · ".join(
+        f"{through}: {row.samples} start states x {row.replicates}"
+        for through, row in sizes.iterrows()
+    )
     return (
         f"{settings['task']} · profile {settings['profile']} ({settings['label']})\n"
-        f"seeds {seeds} · {first['samples']} samples each · medians, except the last panel · "
-        f"reference: {first['reference_steps']} true steps"
+        f"seeds {seeds} · {sampled} · reference: {first['reference_steps']} true steps"
     )

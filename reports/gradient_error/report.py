@@ -16,7 +16,10 @@ from reports.training_runs import TrainingRun, commits, run_all
 from reports.units import Experiment, run
 
 TASK = "maac_bench/HalfCheetah-v0"
-MEASUREMENT = Measurement()
+MEASUREMENTS = (
+    Measurement(through="score_function", samples=128, replicates=500),
+    Measurement(through="pathwise", samples=64),
+)
 TRAINED = profiles(("maac",))
 
 
@@ -62,7 +65,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
             "trained without keeping them, move it away"
         )
     missing = [f"age {age}: no checkpoint" for age in size.ages if age not in held]
-    dials = {"task": TASK, **asdict(MEASUREMENT)}
+    dials = {"task": TASK, "measurements": [asdict(one) for one in MEASUREMENTS]}
     configuration: dict[str, Any] = {
         "profile": profile,
         "label": TRAINED[size.training].label,
@@ -76,9 +79,10 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     # Named after what is measured: a run that has gone on, or another one in its place, is not
     # mistaken for it, and ages that have not changed are not measured again.
     units = {
-        f"age-{age:03d}-{checkpoint_digest(path, age)[:16]}": partial(
-            gradient_error, path, MEASUREMENT, age
+        f"{one.through}-age-{age:03d}-{checkpoint_digest(path, age)[:16]}": partial(
+            gradient_error, path, one, age
         )
+        for one in MEASUREMENTS
         for age in held
     }
     data = run(Experiment("gradient_error", units, dials), runs)

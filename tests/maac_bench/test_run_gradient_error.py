@@ -1,19 +1,22 @@
 """`maac-bench gradient-error`: a run directory's actor gradient against the true dynamics."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 from maac_bench.__main__ import main
 from maac_bench.checkpoint import capture
 from maac_bench.config import to_dict
-from maac_bench.gradient_quality import PARTS
+from maac_bench.gradient_parts import PARTS
 from maac_bench.run import RunDirectory
-from maac_bench.run_gradient_error import Measurement, gradient_error
+from maac_bench.run_gradient_error import Measurement, _blocks, gradient_error
 from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training
 
 CHEETAH = "maac_bench/HalfCheetah-v0"
-SMALL = Measurement(horizons=(0, 2), samples=4, reference_steps=3)
+SMALL = Measurement((0, 2), "pathwise", samples=4, reference_steps=3)
 OPTIONS = ["--horizons", "0", "2", "--samples", "4", "--reference-steps", "3"]
+OPTIONS += ["--replicates", "3"]
 
 
 def make_run(path, algorithm="maac", task=CHEETAH):
@@ -47,15 +50,36 @@ def test_every_seed_horizon_and_part_has_a_row_and_the_numbers_repeat(trained):
     with_model = table[(table["horizon"] == 2) & (table["part"] == "model")]
     assert (with_model["l1_error"] > 0.0).all()
     pd.testing.assert_frame_equal(gradient_error(trained, SMALL), table)
-    other = gradient_error(trained, Measurement((0, 2), 4, 3, seed=1))
+    other = gradient_error(trained, replace(SMALL, seed=1))
     assert (other["l1_error"] != table["l1_error"]).sum() >= len(table) - 2
 
 
 def test_a_seeds_numbers_do_not_depend_on_the_other_horizons(trained):
     table = gradient_error(trained, SMALL)
-    alone = gradient_error(trained, Measurement((2,), 4, 3))
+    alone = gradient_error(trained, replace(SMALL, horizons=(2,)))
     rows = table[table["horizon"] == 2].reset_index(drop=True)
     pd.testing.assert_frame_equal(alone, rows)
+
+
+def test_score_functions_smooth_the_same_parts(trained, monkeypatch):
+    """Without a model step the model part is the same gradient, estimated in two ways."""
+    monkeypatch.setattr("maac_bench.run_gradient_error._LARGEST_BLOCK", 4 * 60)
+    dials = replace(SMALL, through="score_function", replicates=1000)
+    table = gradient_error(trained, dials)
+    assert len(table) == 2 * 2 * len(PARTS)
+    assert (table["replicates"] == 1000).all()
+    assert (gradient_error(trained, SMALL)["replicates"] == 1).all()
+    at = table.set_index(["horizon", "part"])
+    assert (at.loc[(0, "model"), "cosine"] > 0.95).all()
+    assert (at.loc[(0, "critic"), "cosine"] < at.loc[(0, "model"), "cosine"].min()).all()
+
+
+def test_blocks_hold_all_replicates():
+    for replicates, samples in ((1, 64), (2, 20_000), (7, 5000), (256, 64), (1000, 4)):
+        blocks = _blocks(replicates, samples)
+        assert sum(blocks) == replicates
+        assert min(blocks) >= min(2, replicates)
+        assert max(blocks) * samples <= 8192 or max(blocks) <= 3
 
 
 def test_the_command_writes_the_table_draws_it_and_prints_it(trained, capsys):
@@ -97,6 +121,11 @@ def test_other_tasks_missing_runs_and_missing_checkpoints_are_named(tmp_path, ca
         (["--reference-steps", "0"], "reference_steps must be at least 1, got 0"),
         (["--reference-steps", "5"], "reference_steps must be at least the longest horizon, 10"),
         (["--horizons", "-1"], "horizons must be at least 0"),
+        (["--replicates", "1"], "replicates must be at least 2 for score_function, got 1"),
+        (
+            ["--through", "pathwise", "--replicates", "0"],
+            "replicates must be at least 1 for pathwise, got 0",
+        ),
     ],
 )
 def test_dials_that_give_no_numbers_are_refused(trained, capsys, options, complaint):

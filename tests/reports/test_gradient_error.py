@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from maac_bench.gradient_quality import PARTS
+from maac_bench.gradient_parts import PARTS
 from maac_bench.run_gradient_error import Measurement
 from reports.gradient_error import report
 from reports.gradient_error.figure import draw
@@ -19,7 +19,12 @@ HOME = ("training", "small", "HalfCheetah-v0", "maac")
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setitem(report.PROFILES, "quick", report.Size("mujoco", (2, 5)))
-    monkeypatch.setattr(report, "MEASUREMENT", Measurement((0, 2), samples=4, reference_steps=3))
+    dials = {"horizons": (0, 2), "samples": 4, "reference_steps": 3}
+    both = (
+        Measurement(through="score_function", replicates=2, **dials),
+        Measurement(through="pathwise", **dials),
+    )
+    monkeypatch.setattr(report, "MEASUREMENTS", both)
 
 
 def test_ages_that_are_there_are_measured_and_the_others_named(small, tmp_path, capsys):
@@ -28,7 +33,8 @@ def test_ages_that_are_there_are_measured_and_the_others_named(small, tmp_path, 
     assert report.collect("quick", out, tmp_path)
     assert "unfinished: age 5: no checkpoint" in capsys.readouterr().out
     data = pd.read_csv(out / "data.csv")
-    assert len(data) == 2 * 2 * len(PARTS)
+    assert len(data) == 2 * 2 * 2 * len(PARTS)
+    assert list(data["through"].unique()) == ["score_function", "pathwise"]
     assert (data["rollout"] == 2).all()
     origin = json.loads((out / "provenance.json").read_text())
     assert origin["configuration"]["ages"] == [2]
@@ -40,7 +46,7 @@ def test_ages_that_are_there_are_measured_and_the_others_named(small, tmp_path, 
     for suffix in (".json", ".safetensors"):
         shutil.copy(older.with_suffix(suffix), newer.with_suffix(suffix))
     assert report.collect("quick", out, tmp_path)  # only the new age is measured
-    assert len(list(tmp_path.glob("gradient_error-*/*.csv"))) == 2
+    assert len(list(tmp_path.glob("gradient_error-*/*.csv"))) == 4
     assert {path: path.stat().st_mtime_ns for path in kept} == stamps
     use_style()
     draw(out)

@@ -1,0 +1,53 @@
+"""The score-function surrogate: every action's log-density, weighed by what followed it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from maac_bench.types import Policy, Trajectory
+
+
+class Scored(NamedTuple):
+    """Actions of one time and the weight of their scores.
+
+    state [..., n] and raw [..., m] (before squashing) for weight [...]; or state [..., K, n] and
+    raw [..., K, m], where K actions were drawn and their scores share a weight.
+    """
+
+    state: Tensor
+    raw: Tensor
+    weight: Tensor
+
+
+def returns_to_go(
+    trajectory: Trajectory, bonuses: Sequence[Tensor | float], closing: Tensor
+) -> list[Tensor]:
+    """`sum_{t<=k<H} discount_k (r_k + bonus_k) + discount_H closing` for t = 0 ... H, [...] each.
+
+    Args:
+        trajectory: an H-step rollout.
+        bonuses: added to the rewards, H of them.
+        closing: value at the end, [...].
+    """
+    to_go = [trajectory.discounts[-1] * closing]
+    for t in reversed(range(len(trajectory.rewards))):
+        to_go.append(to_go[-1] + trajectory.discounts[t] * (trajectory.rewards[t] + bonuses[t]))
+    return to_go[::-1]
+
+
+def surrogate(policy: Policy, scored: Sequence[Scored]) -> Tensor:
+    """`sum_t weight_t log pi(a_t | s_t)`, [...]: its gradient estimates the return's.
+
+    Unbiased if each weight is the return from t on, up to terms that do not depend on a_t
+    (Williams 1992; Sutton et al. 1999).
+    """
+    terms = []
+    for state, raw, weight in scored:
+        log_prob = policy.log_prob(state, raw)
+        together = log_prob.sum(dim=-1) if log_prob.dim() > weight.dim() else log_prob
+        terms.append(together * weight)
+    return torch.stack(terms).sum(dim=0)
