@@ -17,6 +17,7 @@ from maac_bench.evaluation import Decider, run_episode
 from maac_bench.model_fitting import elite_members
 from maac_bench.outcome import LearnedOutcome
 from maac_bench.planning import Planner, PlannerSettings
+from maac_bench.products import fast_products
 from maac_bench.run import read_identity, require_checkpoint
 from maac_bench.streams import Streams
 from maac_bench.tasks import TrainingTask, make_training_task
@@ -91,7 +92,8 @@ def evaluate_run(
     for episode in range(episodes):
         decider = run.decider(planner, episode)
         begin = time.perf_counter()
-        record = run_episode(decider, environments)
+        with fast_products():
+            record = run_episode(decider, environments)
         duration = time.perf_counter() - begin
         for k, seed in enumerate(run.seeds):
             rows.append(

@@ -15,6 +15,7 @@ from maac_bench.config import from_dict
 from maac_bench.data import StreamFactory
 from maac_bench.gradient_parts import PARTS, Gradients, Setting, Through, horizon_gradients
 from maac_bench.gradient_quality import OUTLIER, measure
+from maac_bench.products import fast_products
 from maac_bench.rollout import draw_rollout_noise
 from maac_bench.run import read_identity, require_checkpoint
 from maac_bench.run_evaluation import restore_parts
@@ -130,9 +131,10 @@ def gradient_error(
         )
         repeated = start.unsqueeze(2).expand(-1, -1, replicates, -1)
         weight = replicates / measurement.rollouts
-        named = horizon_gradients(
-            setting, repeated, noise, measurement.horizons, measurement.through
-        )
+        with fast_products():
+            named = horizon_gradients(
+                setting, repeated, noise, measurement.horizons, measurement.through
+            )
         blocks.append((weight, named))
     table = _quality_table(_average(blocks), seeds, streams)
     table.insert(0, "task", identity["task"])

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from maac_bench.checkpoint import Snapshot, capture, restore
 from maac_bench.config import Config, to_dict
+from maac_bench.products import fast_products
 from maac_bench.run import RunDirectory
 from maac_bench.tasks import TrainingTask, make_training_task
 from maac_bench.trainer import Row, Trainer
@@ -83,7 +84,8 @@ def train(settings: RunSettings, config: Config, provenance: dict[str, Any]) -> 
     }
     run = RunDirectory(settings.out, identity, provenance)
     try:
-        _continue(run, training_task, config, settings, compiled)
+        with fast_products():
+            _continue(run, training_task, config, settings, compiled)
     finally:
         run.close()
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # A module may import from its own layer's predecessors only.
 LAYERS = [
-    {"types", "names", "streams"},
+    {"types", "names", "streams", "products"},
     {"tasks", "replay"},
     {"nets", "episodes"},
     {"policies", "critics"},
