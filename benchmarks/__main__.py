@@ -7,6 +7,7 @@ of ms / floor_ms.
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -24,14 +25,16 @@ def main() -> None:
     configuration = {"threads": torch.get_num_threads(), "processors": os.cpu_count()}
     origin = provenance.record("make bench", {**configuration, "peers": peers.versions()})
     found = []
-    with fast_products() as fast:  # as training does
-        print("matrix products: oneDNN" if fast else "matrix products: torch's default")
-        for part in (steps, peers, gradients):
-            for row in part.rows():
-                found.append(row)
-                beside = f", {row['ratio']:.2f} x floor" if "ratio" in row else ""
-                print(f"{row['name']:26s} {row['ms']:8.2f} ms{beside}", flush=True)
-    origin["configuration"]["onednn_products"] = fast
+    with fast_products() as fast:
+        origin["configuration"]["onednn_products"] = fast
+    # As training and scoring have their products.
+    for part, products in ((steps, fast_products), (peers, nullcontext), (gradients, nullcontext)):
+        with products():
+            rows = part.rows()
+        for row in rows:
+            found.append(row)
+            beside = f", {row['ratio']:.2f} x floor" if "ratio" in row else ""
+            print(f"{row['name']:26s} {row['ms']:8.2f} ms{beside}", flush=True)
     provenance.publish({"results.csv": pd.DataFrame(found)}, FOLDER, origin)
     print(f"written: {FOLDER / 'results.csv'}")
 

@@ -1,44 +1,26 @@
-"""One SAC gradient step of stable-baselines3 (PyTorch) and sbx (JAX), same sizes, same machine.
+"""One SAC update beside stable-baselines3's (PyTorch) and sbx's (JAX): same sizes, same machine.
 
-Both are called as their training loops call them: batches drawn from a filled replay buffer,
-`gradient_steps` updates a call.
+All are called as a training loop calls them, `STEPS` updates in a row on batches drawn from a
+filled replay buffer, in turn.
 """
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
 from benchmarks.floor import Row
+from benchmarks.steps import ready_trainer
+from maac_bench.products import fast_products
 
-TASK, BATCH, FILL, STEPS, REPEATS = "HalfCheetah-v5", 256, 2000, 50, 7
+TASK, BATCH, FILL, STEPS, REPEATS = "HalfCheetah-v5", 256, 2000, 50, 11
 _MODULES = {"stable-baselines3": "stable_baselines3", "sbx-rl": "sbx", "jax": "jax"}
 _NETS = {"net_arch": [256, 256]}
-
-
-def milliseconds(train: Callable[[], object], steps: int = STEPS) -> float:
-    """Median time of one of the `steps` updates that a call makes."""
-    train()
-    times = []
-    for _ in range(REPEATS):
-        begin = time.perf_counter()
-        train()
-        times.append((time.perf_counter() - begin) / steps)
-    return 1e3 * median(times)
-
-
-def _row(name: str, algorithm: Any) -> Row:  # noqa: ANN401
-    model = algorithm(
-        "MlpPolicy", TASK, batch_size=BATCH, learning_starts=FILL + 1, policy_kwargs=_NETS
-    )
-    model.learn(FILL)
-    ms = milliseconds(lambda: model.train(batch_size=BATCH, gradient_steps=STEPS))
-    return {"name": name, "ms": ms, "per_second": 1e3 / ms}
 
 
 def versions() -> dict[str, str]:
@@ -47,20 +29,52 @@ def versions() -> dict[str, str]:
 
 
 def rows() -> list[Row]:
-    """Those of the two that are installed: `pip install maac-bench[peers]`."""
-    found = []
+    """Ours and those of the two that are installed: `pip install maac-bench[peers]`."""
+    trainer = ready_trainer("sac", 1, "paper", compiled=True)
+
+    def ours() -> None:
+        with fast_products():  # as training does; the peers do not
+            for _ in range(STEPS):
+                trainer.update()
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            import stable_baselines3
+        contestants = {"sac_step_in_a_row": ours, **dict(_peers())}
+        times = _in_turn(contestants)
+    return [{"name": name, "ms": ms, "per_second": 1e3 / ms} for name, ms in times.items()]
 
-            found.append(_row("sb3_sac_step", stable_baselines3.SAC))
-        except ImportError as error:
-            print(f"stable-baselines3 is left out: {error}")
-        try:
-            import sbx
 
-            found.append(_row("sbx_sac_step", sbx.SAC))
-        except ImportError as error:
-            print(f"sbx is left out: {error}")
-    return found
+def _peers() -> Iterator[tuple[str, Callable[[], object]]]:
+    try:
+        import stable_baselines3
+
+        yield "sb3_sac_step", _training(stable_baselines3.SAC)
+    except ImportError as error:
+        print(f"stable-baselines3 is left out: {error}")
+    try:
+        import sbx
+
+        yield "sbx_sac_step", _training(sbx.SAC)
+    except ImportError as error:
+        print(f"sbx is left out: {error}")
+
+
+def _training(algorithm: Any) -> Callable[[], object]:  # noqa: ANN401
+    """A call of `STEPS` updates."""
+    model = algorithm(
+        "MlpPolicy", TASK, batch_size=BATCH, learning_starts=FILL + 1, policy_kwargs=_NETS
+    )
+    model.learn(FILL)
+    return lambda: model.train(batch_size=BATCH, gradient_steps=STEPS)
+
+
+def _in_turn(contestants: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Median milliseconds of one of the `STEPS` updates that a call makes."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for repeat in range(REPEATS + 1):
+        for name, train in contestants.items():
+            begin = time.perf_counter()
+            train()
+            if repeat:  # the first call compiles
+                times[name].append((time.perf_counter() - begin) / STEPS)
+    return {name: 1e3 * median(found) for name, found in times.items()}
