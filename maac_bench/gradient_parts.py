@@ -110,7 +110,7 @@ def horizon_gradients(
             f"reference_steps must be at least the longest horizon, {max(horizons)}, got {length}"
         )
     if through == "score_function":
-        true, tail = score_gradients(setting, start, noise)
+        true, tail = score_gradients(setting, start, noise, horizons)
     else:
         true = partial(_closed, setting, setting.true, start, noise)
         tail = partial(tail_gradients, setting, start, noise)
@@ -200,7 +200,7 @@ def tail_gradients(setting: Setting, start: Tensor, noise: RolloutNoise, horizon
 
 
 def score_gradients(
-    setting: Setting, start: Tensor, noise: RolloutNoise
+    setting: Setting, start: Tensor, noise: RolloutNoise, horizons: Sequence[int]
 ) -> tuple[Callable[[int], Tensor], Callable[[int], Tensor]]:
     """The gradients `true` and `tail` as functions of H, from returns of the same rollouts alone.
 
@@ -210,6 +210,7 @@ def score_gradients(
         setting: the true problem, policy and temperature.
         start: s_0, [seeds, N, R, n]: R replicates of N start states.
         noise: for L transitions.
+        horizons: what `tail` will be asked for besides L.
 
     Raises:
         ValueError: fewer than two replicates.
@@ -220,14 +221,18 @@ def score_gradients(
         rollouts = rollout(setting.true, setting.policy, start, noise)
         full = _scored(setting, rollouts, noise.terminal, "path")
     # A time's term does not depend on the horizon: tails are sums of the same ones.
-    tails = torch.stack([_score_gradient(setting, start, [one]) for one in full]).cumsum(dim=0)
+    tails, sums = {}, torch.zeros(())
+    for t, one in enumerate(full):
+        sums = sums + _score_gradient(setting, start, [one])
+        if t in horizons or t == len(full) - 1:
+            tails[t] = sums
 
     def true(horizon: int) -> Tensor:
         with torch.no_grad():
             scored = _scored(setting, _cut(rollouts, horizon), noise.terminal, setting.entropy)
         return _score_gradient(setting, start, scored)
 
-    return true, lambda horizon: tails[horizon]
+    return true, tails.__getitem__
 
 
 def _cut(rollouts: Trajectory, horizon: int) -> Trajectory:

@@ -102,6 +102,7 @@ def gradient_error(
     Raises:
         ValueError: no run, no checkpoint yet, a damaged one, a run without a model, or a task
             whose true dynamics cannot be differentiated.
+        FloatingPointError: a gradient is not finite.
     """
     identity, snapshot = read_identity(path), require_checkpoint(path, rollout)
     dynamics = mujoco_dynamics(identity["task"])
@@ -118,7 +119,7 @@ def gradient_error(
     index = streams("start").integers(rows.shape[1], measurement.samples)
     start = rows[..., :n].gather(1, index.unsqueeze(-1).expand(-1, -1, n))
     setting, draws = _setting(agent, world, world.model, dynamics), streams("noise")
-    blocks = []
+    means: dict[int, Gradients] = {}
     for replicates in _blocks(measurement.rollouts, measurement.samples):
         noise = draw_rollout_noise(
             draws,
@@ -130,13 +131,13 @@ def gradient_error(
             agent.config.actor.terminal_samples,
         )
         repeated = start.unsqueeze(2).expand(-1, -1, replicates, -1)
-        weight = replicates / measurement.rollouts
         with fast_products():
             named = horizon_gradients(
                 setting, repeated, noise, measurement.horizons, measurement.through
             )
-        blocks.append((weight, named))
-    table = _quality_table(_average(blocks), seeds, streams)
+        _add(means, named, replicates / measurement.rollouts)
+    _require_finite(means, seeds)
+    table = _quality_table(means, seeds, streams)
     table.insert(0, "task", identity["task"])
     table.insert(1, "algo", identity["algorithm"])
     table.insert(3, "rollout", snapshot.counters["rollouts"])
@@ -153,16 +154,24 @@ def _blocks(replicates: int, samples: int) -> list[int]:
     return [len(range(first, replicates, count)) for first in range(count)]
 
 
-def _average(blocks: Sequence[tuple[float, Mapping[int, Gradients]]]) -> dict[int, Gradients]:
-    """Weighted mean over blocks, gradient by gradient."""
-    _, first = blocks[0]
-    return {
-        horizon: {
-            name: torch.stack([weight * block[horizon][name] for weight, block in blocks]).sum(0)
-            for name in named
-        }
-        for horizon, named in first.items()
-    }
+def _add(total: dict[int, Gradients], block: Mapping[int, Gradients], weight: float) -> None:
+    """Add a block's share to the means, in place: one block is in memory at a time."""
+    for horizon, gradients in block.items():
+        known = total.setdefault(horizon, {})
+        for name, gradient in gradients.items():
+            known[name] = weight * gradient + known.get(name, 0.0)
+
+
+def _require_finite(means: Mapping[int, Gradients], seeds: Sequence[int]) -> None:
+    for horizon, gradients in means.items():
+        for name, gradient in gradients.items():
+            bad = ~torch.isfinite(gradient).all(dim=-1)
+            if bool(bad.any()):
+                seed, count = seeds[int(bad.any(dim=1).nonzero()[0])], int(bad.sum())
+                raise FloatingPointError(
+                    f"gradient {name!r} at H = {horizon} is not finite for {count} start states, "
+                    f"the first of them of seed {seed}"
+                )
 
 
 def _quality_table(

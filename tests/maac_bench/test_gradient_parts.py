@@ -124,8 +124,8 @@ def test_score_functions_have_the_exact_expectations(horizon):
     exact = analytic.evaluate(case.lqg, case.gain)
     problem = case.problem._replace(critic=QuadraticCritic(tensor(exact.G), tensor(exact.d)))
     start, noise = replicated(*draw(case, 60_000), 4)
-    true, _ = score_gradients(make_setting(case), start, noise)
-    _, tail = score_gradients(make_setting(case._replace(problem=problem)), start, noise)
+    true, _ = score_gradients(make_setting(case), start, noise, [horizon])
+    _, tail = score_gradients(make_setting(case._replace(problem=problem)), start, noise, [horizon])
     stale = analytic.maac_gradient(case.lqg, case.gain, horizon, critic=case.critic)
     assert_mean(true(horizon), stale)
     # An exact critic at the far end is a rollout that goes on for ever.
@@ -141,7 +141,7 @@ def test_score_functions_agree_with_pathwise_gradients(scope, horizon):
     start, noise = draw(case, 40_000)
     noise = noise._replace(terminal=Streams([0], "terminal").normal(40_000, 3, case.lqg.m))
     start, noise = replicated(start, noise, 40)
-    true, tail = score_gradients(setting, start, noise)
+    true, tail = score_gradients(setting, start, noise, [horizon])
     for scored, pathwise in (
         (true(horizon), actor_gradients(setting, case.problem, start, shortened(noise, horizon))),
         (tail(horizon), tail_gradients(setting, start, noise, horizon)),

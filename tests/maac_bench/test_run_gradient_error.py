@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+import torch
 
 from maac_bench.__main__ import main
 from maac_bench.checkpoint import capture
@@ -72,6 +73,18 @@ def test_score_functions_smooth_the_same_parts(trained, monkeypatch):
     at = table.set_index(["horizon", "part"])
     assert (at.loc[(0, "model"), "cosine"] > 0.95).all()
     assert (at.loc[(0, "critic"), "cosine"] < at.loc[(0, "model"), "cosine"].min()).all()
+
+
+def test_a_gradient_that_is_not_finite_is_named(trained, monkeypatch, capsys):
+    def broken(*_arguments):
+        gradient = torch.ones(2, 4, 3)
+        gradient[1, 2, 0] = torch.inf
+        return {2: dict.fromkeys(("learned", "true", "tail", "reference"), gradient)}
+
+    monkeypatch.setattr("maac_bench.run_gradient_error.horizon_gradients", broken)
+    assert main(["gradient-error", str(trained), *OPTIONS]) == 2
+    message = "gradient 'learned' at H = 2 is not finite for 1 start states, the first of them of"
+    assert f"{message} seed 4" in capsys.readouterr().err
 
 
 def test_blocks_hold_all_replicates():
