@@ -201,16 +201,31 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """What `to_dict` gave; ValueError naming a field that is unknown or missing."""
+    """What `to_dict` gave, here or in an earlier version; ValueError naming an unknown field.
+
+    A field that the values lack is newer than they are: its default is what was done before it.
+    """
     return typing.cast(Config, _build(Config, values, "config"))
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name, in order of names."""
+    found: dict[str, Any] = {}
+    for name, value in sorted(values.items()):
+        if isinstance(value, Mapping):
+            found |= leaves(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
 
 
 def _build(kind: Any, values: Mapping[str, Any], where: str) -> Any:  # noqa: ANN401
     hints = typing.get_type_hints(kind)
-    names = {f.name for f in fields(kind)}
-    if set(values) != names:
-        odd = ", ".join(sorted(set(values) ^ names))
-        raise ValueError(f"{where} does not have the fields of this version: {odd}")
+    unknown = set(values) - {f.name for f in fields(kind)}
+    if unknown:
+        raise ValueError(
+            f"{where} has fields that this version does not know: {', '.join(sorted(unknown))}"
+        )
     built = {}
     for name, value in values.items():
         if is_dataclass(hints[name]) and not isinstance(hints[name], types.UnionType):

@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from torch.utils.tensorboard import SummaryWriter
 
 from maac_bench.checkpoint import Snapshot
+from maac_bench.config import from_dict, leaves, to_dict
 from maac_bench.trainer import Row
 
 _KEPT_CHECKPOINTS = 2
@@ -56,7 +57,7 @@ class RunDirectory:
         self._lock = _lock(path)
         if (path / "config.json").exists():
             try:
-                _require_same(read_identity(path), self.identity, path)
+                require_same(read_identity(path), self.identity, path)
             except ValueError:
                 self._lock.close()
                 raise
@@ -81,6 +82,9 @@ class RunDirectory:
 
     def _record_continuation(self, rollouts: int) -> None:
         path = self.path / "provenance.json"
+        if not rollouts:  # nothing of an earlier start is left
+            write_text(path, json.dumps(self._provenance, indent=2) + "\n")
+            return
         known = json.loads(path.read_text())
         latest = known.get("continued", [known])[-1]
         # The command differs when a run is prolonged; what its numbers depend on may not.
@@ -89,7 +93,7 @@ class RunDirectory:
             for name, value in self._provenance.items()
             if name != "command"
         )
-        if rollouts and changed:
+        if changed:
             entry = {"from_rollout": rollouts + 1, **self._provenance}
             known["continued"] = [*known.get("continued", []), entry]
             write_text(path, json.dumps(known, indent=2) + "\n")
@@ -151,6 +155,8 @@ def read_identity(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} holds no run: config.json is missing") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path / 'config.json'} is damaged ({error})") from error
+    if not isinstance(result, dict) or not {"task", "algorithm", "seeds"} <= set(result):
+        raise ValueError(f"{path / 'config.json'} names no task, algorithm and seeds")
     return result
 
 
@@ -276,8 +282,15 @@ def _lock(path: Path) -> IO[str]:
     return file
 
 
-def _require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
-    before, after = dict(_flat(old)), dict(_flat(new))
+def require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
+    """ValueError naming the first setting in which two identities differ.
+
+    Args:
+        old: of the run in `path`, perhaps of an earlier version.
+        new: of the run that is asked for.
+        path: run directory.
+    """
+    before, after = leaves(_upgraded(old)), leaves(_upgraded(new))
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):
             raise ValueError(
@@ -286,14 +299,11 @@ def _require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) ->
             )
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            pairs += _flat(value, f"{prefix}{name}.")
-        else:
-            pairs.append((prefix + name, value))
-    return pairs
+def _upgraded(identity: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With the fields that the configuration had not yet, as JSON has them."""
+    config = to_dict(from_dict(identity.get("config", {})))
+    result: Mapping[str, Any] = json.loads(json.dumps({**identity, "config": config}))
+    return result
 
 
 def _number(value: float) -> str:

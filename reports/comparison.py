@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from maac_bench.config import leaves
 from maac_bench.run import read_identity, read_metrics
 from reports.curve_tables import score_table, summary_table
 from reports.statistics import (
@@ -85,12 +86,8 @@ def _collect(directories: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     missing = []
     for path in _runs(directories):
         identity = read_identity(path)
-        try:
-            task, algo = str(identity["task"]), str(identity["algorithm"])
-            seeds = [int(seed) for seed in identity["seeds"]]
-        except (KeyError, TypeError, ValueError) as error:
-            name = "config.json"
-            raise ValueError(f"{path / name} names no task, algorithm and seeds") from error
+        task, algo = str(identity["task"]), str(identity["algorithm"])
+        seeds = [int(seed) for seed in identity["seeds"]]
         settings = identity.get("config", {})
         _require_alike(*first.setdefault((task, algo), (path, settings)), path, settings)
         for seed in seeds:
@@ -139,24 +136,14 @@ def _require_alike(
     other: Path, before: Mapping[str, Any], path: Path, after: Mapping[str, Any]
 ) -> None:
     """Refuse to average over different configurations under one name."""
-    here, there = dict(_leaves(after)), dict(_leaves(before))
-    for name in here.keys() & there.keys():
+    here, there = leaves(after), leaves(before)
+    for name in sorted(here.keys() & there.keys()):
         # A field that only one version of the code has cannot be compared.
         if here[name] != there[name]:
             raise ValueError(
                 f"{other} and {path} are different runs of one algorithm: {name} is "
                 f"{there[name]!r} and {here[name]!r}; compare each with others separately"
             )
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for name, value in sorted(values.items()):
-        if isinstance(value, Mapping):
-            pairs += _leaves(value, f"{prefix}{name}.")
-        else:
-            pairs.append((prefix + name, value))
-    return pairs
 
 
 def _unequal(lengths: pd.Series[int], common: Mapping[str, int]) -> list[str]:

@@ -15,7 +15,15 @@ from reports.curve_tables import score_table, summary_table, timing_table
 from reports.files import PUBLISHED_DIGITS, as_published, write_csv
 from reports.published_runs import joined, read_published
 from reports.training_profiles import Profile, directory
-from reports.training_runs import WALL_CLOCK, collect, commits, from_runs, run_all, unfinished
+from reports.training_runs import (
+    WALL_CLOCK,
+    collect,
+    commits,
+    episodes,
+    from_runs,
+    run_all,
+    unfinished,
+)
 
 
 @dataclass(frozen=True)
@@ -42,8 +50,8 @@ class CurveReport:
     def collect(self, profile: str, folder: Path, runs: Path) -> bool:
         """Publish the runs as far as they are into `folder`; True if the tables changed.
 
-        A run that is not at hand keeps what is published of it, and the commit it is from: runs
-        can be made on several machines, one after another.
+        What is published of a run stays, with the commit it is from, while the run at hand is not
+        as far: runs can be made on several machines, one after another.
 
         timings.csv holds wall-clock times, which do not repeat: it is written when the data change.
 
@@ -53,27 +61,31 @@ class CurveReport:
             runs: where experiments are kept; see `training_profiles.directory`.
 
         Raises:
-            ValueError: an unknown profile, no episode yet, or a directory with another run.
+            ValueError: an unknown profile, no episode yet or none that is new, or a directory with
+                another run.
         """
         size = lookup("profile", profile, self.profiles)
         plan, trained = size.runs(), directory(size, runs)
-        here = [run for run in plan if (trained / run.name).exists()]
+        known = read_published(plan, folder)
+        kept = known.only([run for run in plan if known.is_further(run, episodes(run, trained))])
+        here = [run for run in plan if run.name not in kept.commits]
+        if not here:
+            raise ValueError(f"{trained} holds no run that is further than what is published")
         collected = collect(here, trained)
         collected.insert(0, "profile", profile)
-        kept = read_published([run for run in plan if run not in here], profile, folder)
         data = joined(plan, as_published(collected.drop(columns=list(WALL_CLOCK))), kept.data)
         missing = unfinished(plan, data)
         origin = provenance.record(
             f"maac-bench figure {self.name} --profile {profile}", _configuration(profile, size)
         )
-        origin = from_runs(origin, {**commits(here, trained), **kept.commits}, missing)
+        origin = from_runs(origin, plan, {**commits(here, trained), **kept.commits}, missing)
         tables = {"data.csv": data, "summary.csv": self._summary(data, size)}
         changed = provenance.publish(tables, folder, origin)
         if changed or not (folder / "timings.csv").exists():
             timings = joined(plan, timing_table(collected), kept.timings)
             write_csv(timings, folder / "timings.csv", PUBLISHED_DIGITS)
         for name, commit in kept.commits.items():
-            print(f"kept as published, not at hand: {name}, from commit {commit[:10]}")
+            print(f"kept as published, further than at hand: {name}, from commit {commit[:10]}")
         for line in missing:
             print(f"unfinished: {line}")
         return changed

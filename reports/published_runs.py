@@ -1,4 +1,4 @@
-"""What a report has published of training runs that are not at hand."""
+"""What a report has published of training runs: kept where a run at hand is not as far."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from maac_bench.run import require_same
 from reports import provenance
-from reports.files import read_csv
-from reports.training_runs import TrainingRun
+from reports.files import file_digest, read_csv
+from reports.training_runs import TrainingRun, identity
 
 _KEYS = ["task", "algo"]
 
@@ -22,38 +23,47 @@ class Published(NamedTuple):
     timings: pd.DataFrame
     commits: Mapping[str, str]
 
+    def is_further(self, run: TrainingRun, episodes: Mapping[int, int]) -> bool:
+        """Whether some seed of a run has more episodes here than at hand."""
+        if run.name not in self.commits:
+            return False
+        rows = _of_runs(self.data, [run])
+        return any((rows["seed"] == seed).sum() > count for seed, count in episodes.items())
 
-def read_published(runs: Sequence[TrainingRun], profile: str, folder: Path) -> Published:
-    """The part of a report's tables that is of these runs.
+    def only(self, runs: Sequence[TrainingRun]) -> Published:
+        """The part of these runs."""
+        commits = {run.name: self.commits[run.name] for run in runs}
+        return Published(_of_runs(self.data, runs), _of_runs(self.timings, runs), commits)
 
-    Nothing of a run is taken whose seeds, size or fusing differ from the published record.
+
+def read_published(runs: Sequence[TrainingRun], folder: Path) -> Published:
+    """The part of a report's tables that is of these runs, up to their number of episodes.
+
+    Nothing of a run is taken whose recorded settings are others than it has now, or are not
+    recorded.
 
     Args:
         runs: which.
-        profile: of the report; a folder that holds another one has nothing to keep.
-        folder: the report's.
+        folder: the report's; it may be new.
 
     Raises:
-        ValueError: damaged tables or provenance.
+        ValueError: damaged tables or provenance, or tables that are not those of the provenance.
     """
     if not (folder / "provenance.json").exists():
         return Published(pd.DataFrame(), pd.DataFrame(), {})
     origin = provenance.load(folder)
-    known, settings = origin.get("runs", {}), origin["configuration"]
-    wanted = {
-        (run.task, run.algorithm): known[run.name]
-        for run in runs
-        if run.name in known and settings == {**settings, **_identity(run, profile)}
-    }
-    data, timings = (
-        _of_runs(read_csv(folder / name, _KEYS), list(wanted))
-        for name in ("data.csv", "timings.csv")
-    )
-    present = set(map(tuple, data[_KEYS].to_numpy()))
-    named = {run.name: (run.task, run.algorithm) for run in runs}
-    return Published(
-        data, timings, {name: wanted[key] for name, key in named.items() if key in present}
-    )
+    commits, identities = origin.get("runs", {}), origin.get("identities", {})
+    known = [run for run in runs if run.name in commits and _is_same(run, identities.get(run.name))]
+    if file_digest(folder / "data.csv") != origin["tables"]["data.csv"]:
+        raise ValueError(f"{folder / 'data.csv'} is not the table that provenance.json describes")
+    data = read_csv(folder / "data.csv", [*_KEYS, "seed", "episode"])
+    lengths = {(run.task, run.algorithm): run.rollouts for run in known}
+    ends = [lengths.get(key, 0) for key in zip(data["task"], data["algo"], strict=True)]
+    # Wall-clock times are written last, and may be missing after an interruption.
+    path = folder / "timings.csv"
+    timings = read_csv(path, _KEYS) if path.exists() else pd.DataFrame(columns=_KEYS)
+    everything = Published(data[data["episode"] <= ends], timings, commits)
+    return everything.only(known)
 
 
 def joined(runs: Sequence[TrainingRun], *tables: pd.DataFrame) -> pd.DataFrame:
@@ -64,14 +74,18 @@ def joined(runs: Sequence[TrainingRun], *tables: pd.DataFrame) -> pd.DataFrame:
     return table.iloc[pd.Series(order).argsort(kind="stable")].reset_index(drop=True)
 
 
-def _identity(run: TrainingRun, profile: str) -> dict[str, object]:
-    return {
-        "profile": profile,
-        "size": run.size,
-        "seeds": list(run.seeds),
-        "compiled": run.compiled,
-    }
+def _is_same(run: TrainingRun, recorded: Mapping[str, object] | None) -> bool:
+    if recorded is None:
+        return False
+    try:
+        require_same(recorded, identity(run), Path(run.name))
+    except ValueError:
+        return False
+    return True
 
 
-def _of_runs(table: pd.DataFrame, keys: Sequence[tuple[str, str]]) -> pd.DataFrame:
+def _of_runs(table: pd.DataFrame, runs: Sequence[TrainingRun]) -> pd.DataFrame:
+    keys = {(run.task, run.algorithm) for run in runs}
+    if table.empty:
+        return table
     return table[[key in keys for key in zip(table["task"], table["algo"], strict=True)]]

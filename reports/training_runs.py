@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from maac_bench.config import Config, to_dict
 from maac_bench.presets import Size, preset
-from maac_bench.run import read_identity, read_metrics
+from maac_bench.run import checkpoint_rollouts, read_identity, read_metrics, require_same
 from maac_bench.training import RunSettings, train
 from reports.files import require_writable
 from reports.provenance import record
@@ -192,12 +192,16 @@ def commits(runs: Sequence[TrainingRun], folder: Path) -> dict[str, str]:
 
 
 def from_runs(
-    origin: Mapping[str, Any], trained: Mapping[str, str], missing: Sequence[str]
+    origin: Mapping[str, Any],
+    runs: Sequence[TrainingRun],
+    trained: Mapping[str, str],
+    missing: Sequence[str],
 ) -> dict[str, Any]:
     """Provenance of collected data: their commit is that of the runs, `origin`'s collected them.
 
     Args:
         origin: from `provenance.record`.
+        runs: all of the report.
         trained: the commit of each run, from `commits`.
         missing: from `unfinished`.
     """
@@ -208,7 +212,8 @@ def from_runs(
         if count == 1
         else f"{first.partition(' ')[0]} and {count - 1} more (provenance.json)",
         "collected_by": origin["commit"],
-        "runs": dict(trained),
+        "runs": {run.name: trained[run.name] for run in runs if run.name in trained},
+        "identities": {run.name: identity(run) for run in runs if run.name in trained},
         "unfinished": list(missing),
     }
 
@@ -217,44 +222,32 @@ def _metrics(run: TrainingRun, folder: Path, seed: int) -> list[dict[str, str]]:
     directory = folder / run.name
     if not (directory / "config.json").exists():
         return []
-    _require_same(run, directory)
+    require_same(read_identity(directory), identity(run), directory)
     rows = read_metrics(directory, seed)
     return [row for row in rows if int(row["rollout"]) <= run.rollouts]
 
 
 def _has_ended(run: TrainingRun, folder: Path) -> bool:
-    """Whether every seed has all its episodes or has stopped for good."""
+    """Whether every seed has all its episodes, in a checkpoint too, or has stopped for good."""
+    # Metrics are written before the checkpoint: a kill in between leaves the last one missing.
+    saved = checkpoint_rollouts(folder / run.name)[-1:] >= [run.rollouts]
     return all(
-        count == run.rollouts or (folder / run.name / f"seed-{seed}" / "failure.json").exists()
+        (saved and count == run.rollouts)
+        or (folder / run.name / f"seed-{seed}" / "failure.json").exists()
         for seed, count in episodes(run, folder).items()
     )
 
 
-def _require_same(run: TrainingRun, directory: Path) -> None:
-    """Refuse a directory in which another configuration was trained."""
-    wanted = {
+def identity(run: TrainingRun) -> dict[str, Any]:
+    """What the numbers of a run depend on, as its directory has it."""
+    return {
         "task": run.task,
         "algorithm": run.algorithm,
-        "seeds": run.seeds,
+        "seeds": list(run.seeds),
         "compiled": run.compiled,
+        "device": "cpu",
         "config": to_dict(run.settings),
     }
-    here = dict(_leaves(json.loads(json.dumps(wanted))))
-    for name, value in _leaves(read_identity(directory)):
-        # A field that only one version of the code has cannot be compared.
-        if name in here and here[name] != value:
-            raise ValueError(
-                f"{directory} holds another run: {name} is {value!r} there and {here[name]!r} "
-                "here; move it away, or choose another folder with --runs"
-            )
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _command(run: TrainingRun) -> str:

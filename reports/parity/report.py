@@ -38,7 +38,7 @@ def make_data(profile: str, folder: Path, runs: Path) -> bool:
     summary = summary_table(data, score_table(data, size.tasks), ("final", "area"), OURS)
     tables = {"data.csv": data, "summary.csv": summary}
     plan = size.runs()
-    origin = from_runs(origin, commits(plan, directory), unfinished(plan, data))
+    origin = from_runs(origin, plan, commits(plan, directory), unfinished(plan, data))
     return provenance.publish(tables, folder, origin)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from maac_bench.checkpoint import Snapshot
+from maac_bench.config import ActorSettings, Config, to_dict
 from maac_bench.run import (
     RunDirectory,
     checkpoint_rollouts,
@@ -18,7 +19,8 @@ from maac_bench.run import (
     require_checkpoint,
 )
 
-IDENTITY = {"task": "t", "seeds": [0, 1], "config": {"actor": {"horizon": 4, "hidden": (8, 8)}}}
+CONFIG = to_dict(Config(actor=ActorSettings(hidden=(8, 8))))
+IDENTITY = {"task": "t", "algorithm": "a", "seeds": [0, 1], "config": CONFIG}
 
 
 @pytest.fixture
@@ -122,10 +124,37 @@ def test_a_directory_is_free_again_however_its_process_ends(opened, tmp_path):
 
 def test_another_configuration_is_refused_and_named(opened, tmp_path):
     opened(tmp_path).close()
-    other = {**IDENTITY, "config": {"actor": {"horizon": 2, "hidden": (8, 8)}}}
+    other = {**IDENTITY, "config": {**CONFIG, "actor": {**CONFIG["actor"], "horizon": 2}}}
     with pytest.raises(ValueError, match=r"config\.actor\.horizon is 4 there and 2 here"):
         opened(tmp_path, other)
     opened(tmp_path, json.loads(json.dumps(IDENTITY)))
+
+
+def test_a_run_from_before_a_field_existed_goes_on_with_its_default(opened, tmp_path):
+    opened(tmp_path).close()
+    stored = json.loads((tmp_path / "config.json").read_text())
+    del stored["config"]["model"]["elites"]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    changed = {**IDENTITY, "config": {**CONFIG, "model": {**CONFIG["model"], "elites": 2}}}
+    with pytest.raises(ValueError, match=r"config\.model\.elites is 0 there and 2 here"):
+        opened(tmp_path, changed)
+    opened(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"task": "t"}'])
+def test_a_foreign_configuration_is_named(opened, tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match="names no task, algorithm and seeds"):
+        opened(tmp_path)
+
+
+def test_what_nothing_is_left_of_is_not_in_the_provenance(opened, tmp_path):
+    """A run killed before its first checkpoint is trained by whoever begins it again."""
+    for commit in ("abc", "def"):
+        run = opened(tmp_path, provenance={"commit": commit})
+        run.load()
+        run.close()
+    assert json.loads((tmp_path / "provenance.json").read_text()) == {"commit": "def"}
 
 
 def test_a_refused_run_does_not_keep_the_directory(opened, tmp_path):

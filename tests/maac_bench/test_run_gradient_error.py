@@ -122,7 +122,8 @@ def test_other_tasks_missing_runs_and_missing_checkpoints_are_named(tmp_path, ca
     make_run(tmp_path / "pendulum", task=PENDULUM)
     assert main(["gradient-error", str(tmp_path / "pendulum")]) == 2
     assert "has no differentiable MuJoCo dynamics" in capsys.readouterr().err
-    RunDirectory(tmp_path / "new", {"task": CHEETAH}, {}).close()
+    identity = {"task": CHEETAH, "algorithm": "maac", "seeds": [0]}
+    RunDirectory(tmp_path / "new", identity, {}).close()
     assert main(["gradient-error", str(tmp_path / "new")]) == 2
     assert "has no checkpoint yet" in capsys.readouterr().err
 

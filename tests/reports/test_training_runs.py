@@ -160,25 +160,68 @@ def test_a_run_that_is_not_at_hand_keeps_what_is_published_of_it(copied, trained
     assert not REPORT.collect("mini", report, copied)
     for name in TABLES:
         assert (report / name).read_bytes() == (trained / "report" / name).read_bytes()
-    assert "not at hand: Pendulum-v0/maac, from commit another co" in capsys.readouterr().out
+    assert "further than at hand: Pendulum-v0/maac, from commit another co" in (
+        capsys.readouterr().out
+    )
     shorten(experiment(copied) / "Pendulum-v0" / "sac", 1)
-    assert REPORT.collect("mini", report, copied)
-    origin = json.loads((report / "provenance.json").read_text())
-    assert origin["runs"]["Pendulum-v0/maac"] == "another commit"
-    assert origin["unfinished"] == ["Pendulum-v0/sac seed 1: 1 of 2 episodes"]
-    assert len(pd.read_csv(report / "data.csv")) == 7
-    assert list(pd.read_csv(report / "timings.csv")["algo"]) == ["maac", "sac"]
+    with pytest.raises(ValueError, match="no run that is further than what is published"):
+        REPORT.collect("mini", report, copied)
 
 
-@pytest.mark.parametrize(("name", "value"), [("seeds", [0, 1, 2]), ("profile", "large")])
-def test_published_runs_of_other_settings_are_not_kept(copied, trained, tmp_path, name, value):
+def test_a_run_that_is_not_as_far_does_not_shorten_what_is_published(copied, trained, tmp_path):
     report = shutil.copytree(trained / "report", tmp_path / "report")
+    shorten(experiment(copied) / "Pendulum-v0" / "maac", 1)
+    assert not REPORT.collect("mini", report, copied)
+    assert (report / "data.csv").read_bytes() == (trained / "report" / "data.csv").read_bytes()
+
+
+def edit(report, change):
     origin = json.loads((report / "provenance.json").read_text())
-    origin["configuration"][name] = value
+    change(origin)
     (report / "provenance.json").write_text(json.dumps(origin))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda origin: origin["identities"]["Pendulum-v0/maac"].update(seeds=[0, 1, 2]),
+        lambda origin: origin["identities"]["Pendulum-v0/maac"]["config"]["data"].update(
+            updates_per_step=2
+        ),
+        lambda origin: origin.pop("identities"),
+    ],
+)
+def test_published_runs_of_other_settings_are_not_kept(copied, trained, tmp_path, change):
+    report = shutil.copytree(trained / "report", tmp_path / "report")
+    edit(report, change)
     shutil.rmtree(experiment(copied) / "Pendulum-v0" / "maac")
     REPORT.collect("mini", report, copied)
     assert set(pd.read_csv(report / "data.csv")["algo"]) == {"sac"}
+
+
+def test_tables_that_are_not_those_published_are_refused(copied, trained, tmp_path):
+    report = shutil.copytree(trained / "report", tmp_path / "report")
+    with (report / "data.csv").open("a") as file:
+        file.write("\n")
+    with pytest.raises(ValueError, match=r"data\.csv is not the table that provenance\.json"):
+        REPORT.collect("mini", report, copied)
+
+
+def test_missing_timings_are_written_again(copied, trained, tmp_path):
+    report = shutil.copytree(trained / "report", tmp_path / "report")
+    (report / "timings.csv").unlink()
+    assert not REPORT.collect("mini", report, copied)
+    assert (report / "timings.csv").exists()
+
+
+def test_a_run_killed_before_its_last_checkpoint_is_not_finished(copied, monkeypatch):
+    directory = experiment(copied) / "Pendulum-v0" / "sac"
+    for path in (directory / "checkpoint").glob("rollout-000002.*"):
+        path.unlink()
+    begun = []
+    monkeypatch.setattr(training_runs, "complete", lambda jobs, *_rest: begun.extend(jobs))
+    run_all(PROFILE.runs(), experiment(copied))
+    assert begun == ["Pendulum-v0/sac"]
 
 
 def test_an_interrupted_run_continues_to_the_same_numbers(copied, trained, monkeypatch):
