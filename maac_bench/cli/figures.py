@@ -47,8 +47,10 @@ class Figure:
         make_data = report.collect if self.collect else report.make_data
         if make_data is None:
             raise ValueError(f"{self.name} has no unfinished runs to collect: leave out --collect")
-        require_writable(target)  # before the work, not after it
+        if self.redraw and self.collect:
+            raise ValueError("--redraw draws what is there, --collect publishes first: choose one")
         if not self.redraw:
+            require_writable(target)  # before the work, not after it
             changed = make_data(self.profile, target, self.runs)
             print(f"data in {target}: {'written' if changed else 'reproduced, unchanged'}")
         use_style()

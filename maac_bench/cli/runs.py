@@ -36,6 +36,8 @@ class Evaluate:
 
     def execute(self) -> None:
         """Run the episodes, write them into the directory, print the summary."""
+        if not self.mpc and self.planner != PlannerSettings():
+            raise ValueError("planner options do nothing without --mpc")
         if self.video is not None:
             require_format(self.video)  # before the work, not after it
         planner = self.planner if self.mpc else None
@@ -91,7 +93,7 @@ class Compare:
 class GradientError:
     """Measure a run's actor gradient against its task's true dynamics (the paper's MuJoCo tasks).
 
-    Writes gradient-error.csv and gradient-error.png into the run directory.
+    Writes gradient-error.csv, .png and .pdf into the run directory.
     """
 
     directory: tyro.conf.Positional[Path]

@@ -5,7 +5,7 @@ position, are set to 0: nothing depends on them. Jacobians are chained over the 
 one action in the tangent space of the positions, where a rotation has three coordinates.
 
 Contacts make the step stiff and, at touch-down, not smooth; how far the Jacobian can be trusted
-there is measured in docs/deviations.md.
+there is tested in tests/maac_bench/test_mujoco_dynamics.py.
 """
 
 from __future__ import annotations

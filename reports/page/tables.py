@@ -66,7 +66,9 @@ def summary_html(folder: Path) -> str:
             row.append(_improvement(of[measures[0]]))
         rows.append(row)
     if compared:
-        header.append(f"P(maac better), {measure_name(measures[0])}")
+        # The one that the others are compared with has no comparison of its own.
+        against = summary.groupby("algo", sort=False)["improvement"].count().idxmin()
+        header.append(f"P({against} better), {measure_name(measures[0])}")
     note = "Interquartile mean over seeds with its 95 % bootstrap interval."
     return _with_note(table_html(header, rows), note)
 

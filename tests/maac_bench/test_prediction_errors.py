@@ -5,6 +5,7 @@ import torch
 
 from maac_bench.diagnostics import prediction_errors
 from maac_bench.evaluation import Record
+from maac_bench.nets import Normalizer
 from maac_bench.streams import Streams
 from tests.maac_bench.agents import M, N, make_record, tagged_model
 
@@ -99,3 +100,24 @@ def test_every_start_with_all_its_steps_in_the_episode_counts():
     gain = random_gain()
     errors = prediction_errors(linear_model(gain, 0.0), linear_episode(gain, steps=8))
     assert list(errors) == [1, 2, 4, 8]
+
+
+def test_an_episode_that_is_too_short_measures_nothing():
+    gain = random_gain()
+    record = ended(linear_episode(gain, seeds=(0, 1)), 0, 3)
+    model = linear_model(gain, 0.0)
+    both = model._replace(
+        net=model.net.replace([p.expand(2, *p.shape[1:]) for p in model.parameters]),
+        inputs=Normalizer(*(x.expand(2, -1) for x in model.inputs)),
+        targets=Normalizer(*(x.expand(2, -1) for x in model.targets)),
+    )
+    errors = prediction_errors(both, record)
+    assert [bool(error[0].isnan()) for error in errors.values()] == [False, False, True, True]
+    assert all(error[1] < 1e-10 for error in errors.values())
+
+
+def test_predictions_that_are_not_finite_are_infinitely_wrong():
+    gain = random_gain()
+    model = linear_model(gain, float("nan"))
+    for error in prediction_errors(model, linear_episode(gain)).values():
+        assert error.tolist() == [torch.inf]

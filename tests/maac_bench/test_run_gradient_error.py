@@ -113,7 +113,7 @@ def test_another_checkpoint_than_those_there_is_refused(trained, capsys):
 def test_a_run_without_a_model_is_refused(tmp_path, capsys):
     make_run(tmp_path, "sac")
     assert main(["gradient-error", str(tmp_path), *OPTIONS]) == 2
-    assert "was trained without a model" in capsys.readouterr().err
+    assert "learns no model: there is no model error to measure" in capsys.readouterr().err
 
 
 def test_other_tasks_missing_runs_and_missing_checkpoints_are_named(tmp_path, capsys):

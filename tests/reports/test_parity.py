@@ -1,5 +1,6 @@
 """Our SAC beside stable-baselines3's."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +82,9 @@ def test_the_other_side_is_evaluated_after_every_time_limit(tmp_path):
 def test_the_published_curves_overlap():
     """On every task, with all seeds complete, final return and area of both sides agree."""
     rows = intervals(pd.read_csv(FOLDER / "summary.csv"))
+    origin = json.loads((FOLDER / "provenance.json").read_text())
+    assert origin["configuration"]["tasks"] == dict(PROFILES["quick"].tasks)
+    assert origin["unfinished"] == []
     assert {task for task, _ in rows} == set(PROFILES["quick"].tasks)
     for both in rows.values():
         assert both[OURS]["n"] == both[PEER]["n"] == 3
