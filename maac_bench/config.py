@@ -190,6 +190,22 @@ class Config:
         return 0 if self.critic.target == "td" else self.critic.target_horizon
 
     @property
+    def idle(self) -> dict[str, str]:
+        """Settings that nothing reads, as the beginnings of their names, and why."""
+        found = {}
+        if not self.uses_model:
+            found["model."] = "no part of it uses a model"
+        if not self.data.model_rows:
+            found |= dict.fromkeys(
+                ("data.branch_", "data.model_capacity"), "its batches hold no imagined transitions"
+            )
+        if self.critic.target == "td":
+            found["critic.target_horizon"] = "its target takes no model step"
+        if not self.expansion_horizon:
+            found["critic.target_members"] = "its target takes no model step"
+        return found
+
+    @property
     def uses_model(self) -> bool:
         """Whether any part needs the dynamics ensemble."""
         return self.actor.horizon > 0 or self.expansion_horizon > 0 or self.data.model_rows > 0

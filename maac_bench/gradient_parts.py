@@ -39,7 +39,12 @@ from torch import Tensor
 
 from maac_bench.estimators.base import differentiate, per_sample_policy
 from maac_bench.objectives.pathwise import Entropy, actor_objective, h_step_return, path_entropy
-from maac_bench.objectives.score_function import Scored, returns_to_go, surrogate
+from maac_bench.objectives.score_function import (
+    Scored,
+    draw_terminal,
+    score_actions,
+    surrogate,
+)
 from maac_bench.rollout import rollout, unroll
 from maac_bench.types import Action, Policy, Problem, RolloutNoise, Trajectory
 
@@ -249,36 +254,22 @@ def _scored(
     setting: Setting, rollouts: Trajectory, terminal: Tensor, entropy: Entropy
 ) -> list[Scored]:
     """Every action with the soft return that followed it, closed by the critic at the end."""
-    problem, policy, last = setting.true, setting.policy, rollouts.states[-1].unsqueeze(-2)
-    closing = policy.sample(last, terminal)
-    last = last.expand(*terminal.shape[:-1], last.shape[-1])
-    value = problem.critic(last, closing.value).mean(dim=-1).amin(dim=0)
-    log_probs = [*(a.log_prob for a in rollouts.actions), closing.log_prob.mean(dim=-1)]
-    bonuses = [
-        setting.bonus(log_prob) if entropy == "path" or t == 0 else 0.0
-        for t, log_prob in enumerate(log_probs)
-    ]
-    to_go = returns_to_go(rollouts, bonuses[:-1], value + bonuses[-1])
-    drawn = [
-        *((s, a.raw) for s, a in zip(rollouts.states[:-1], rollouts.actions, strict=True)),
-        (last, closing.raw),
-    ]
-    return [
-        Scored(state, raw, _surprise(setting, rollouts, to_go[t], t))
-        for t, (state, raw) in enumerate(drawn)
-    ]
+    last = draw_terminal(setting.true, setting.policy, rollouts.states[-1], terminal)
 
+    def bonus(t: int, log_prob: Tensor) -> Tensor | float:
+        return setting.bonus(log_prob) if entropy == "path" or t == 0 else 0.0
 
-def _surprise(setting: Setting, rollouts: Trajectory, to_go: Tensor, t: int) -> Tensor:
-    """`to_go` without what state and start let expect: two baselines, which leave the mean alone.
+    def surprise(t: int, to_go: Tensor) -> Tensor:
+        """Without what state and start let expect: neither depends on the action.
 
-    The critic at the mean action, and then the mean over the other replicates of the start state.
-    """
-    state = rollouts.states[t]
-    value = setting.true.critic(state, setting.policy.mean_action(state)).amin(dim=0)
-    surprise = to_go - rollouts.discounts[t] * value
-    replicates = surprise.shape[-1]
-    return (surprise - surprise.mean(dim=-1, keepdim=True)) * (replicates / (replicates - 1))
+        The critic at the mean action, and then the mean over the other replicates of the start.
+        """
+        state = rollouts.states[t]
+        value = setting.true.critic(state, setting.policy.mean_action(state)).amin(dim=0)
+        rest, replicates = to_go - rollouts.discounts[t] * value, to_go.shape[-1]
+        return (rest - rest.mean(dim=-1, keepdim=True)) * (replicates / (replicates - 1))
+
+    return score_actions(rollouts, last, bonus, surprise)
 
 
 def _score_gradient(setting: Setting, start: Tensor, scored: Sequence[Scored]) -> Tensor:

@@ -1,30 +1,29 @@
 """A run is a directory: configuration, provenance, metrics, checkpoints, written atomically.
 
 config.json        task, algorithm, seeds and every setting: what the numbers depend on
-provenance.json    commit, versions, machine
+provenance.json    commit, versions, machine; who continued the run, and from where on
 seed-K/metrics.csv one row per rollout; columns that begin with "seconds" are wall-clock
 seed-K/events...   the same for TensorBoard
+seed-K/failure...  why a seed stopped for good, and its state then
 checkpoint/        the last two states, and every so many rollouts one to keep; safetensors and JSON
+lock               empty; held by the process that trains
 """
 
 from __future__ import annotations
 
 import csv
-import fcntl
-import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch.utils.tensorboard import SummaryWriter
 
 from maac_bench.checkpoint import Snapshot
 from maac_bench.config import from_dict, leaves, to_dict
+from maac_bench.run_files import digest, lock, write_tensors, write_text
 from maac_bench.trainer import Row
 
 _KEPT_CHECKPOINTS = 2
@@ -54,7 +53,7 @@ class RunDirectory:
         if held - {"lock", "provenance.json"} and "config.json" not in held:
             raise ValueError(f"{path} is not empty and holds no run: choose another directory")
         path.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(path)
+        self._lock = lock(path)
         if (path / "config.json").exists():
             try:
                 require_same(read_identity(path), self.identity, path)
@@ -122,9 +121,9 @@ class RunDirectory:
         """
         folder, name = self.path / "checkpoint", _checkpoint_name(snapshot.counters["rollouts"])
         table = folder / f"{name}.safetensors"
-        write_tensors(table, snapshot)
+        write_tensors(table, snapshot.tensors)
         stays = keep_every > 0 and snapshot.counters["rollouts"] % keep_every == 0
-        record = {"counters": snapshot.counters, "sha256": _digest(table), "stays": stays}
+        record = {"counters": snapshot.counters, "sha256": digest(table), "stays": stays}
         write_text(folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
         records = sorted(folder.glob("rollout-*.json"))
         kept = [*records[-_KEPT_CHECKPOINTS:], *filter(_stays, records[:-_KEPT_CHECKPOINTS])]
@@ -136,7 +135,7 @@ class RunDirectory:
         """Keep what is needed to look at a seed that cannot go on."""
         folder = self.path / f"seed-{seed}"
         folder.mkdir(exist_ok=True)
-        write_tensors(folder / "failure.safetensors", snapshot)
+        write_tensors(folder / "failure.safetensors", snapshot.tensors)
         record = {"reason": reason, "counters": snapshot.counters}
         write_text(folder / "failure.json", json.dumps(record, indent=2) + "\n")
 
@@ -216,7 +215,7 @@ def load_checkpoint(path: Path, rollout: int | None = None) -> Snapshot | None:
     table = newest.with_suffix(".safetensors")
     try:
         record = json.loads(newest.read_text())
-        if _digest(table) != record["sha256"]:
+        if digest(table) != record["sha256"]:
             raise ValueError(f"checkpoint {table} is damaged: {remedy}")
         with safe_open(table, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -239,47 +238,6 @@ def _stays(record: Path) -> bool:
         return bool(json.loads(record.read_text()).get("stays"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError):
         return False
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that a half-written one never carries the final name."""
-    temporary = path.with_suffix(path.suffix + ".partial")
-    try:
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def write_tensors(path: Path, snapshot: Snapshot) -> None:
-    """The same for a snapshot's tensors."""
-    temporary = path.with_suffix(path.suffix + ".partial")
-    try:
-        save_file(dict(snapshot.tensors), temporary)
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(getattr(error, "errno", None) or 5, str(error), str(path)) from error
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _lock(path: Path) -> IO[str]:
-    # Held by the process: it ends with it, however that ends.
-    file = (path / "lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise ValueError(f"{path} is in use by another process") from error
-    return file
 
 
 def require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:

@@ -82,12 +82,13 @@ def train(settings: RunSettings, config: Config, provenance: dict[str, Any]) -> 
         "device": torch.device(settings.device).type,
         "config": to_dict(config),
     }
-    run = RunDirectory(settings.out, identity, provenance)
-    try:
-        with fast_products():
+    with fast_products() as onednn:
+        origin = {**provenance, "onednn_products": onednn}
+        run = RunDirectory(settings.out, identity, origin)
+        try:
             _continue(run, training_task, config, settings, compiled)
-    finally:
-        run.close()
+        finally:
+            run.close()
 
 
 def _continue(

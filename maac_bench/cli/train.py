@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from maac_bench.config import Config
-from maac_bench.presets import Size
+from maac_bench.config import Config, leaves, to_dict
+from maac_bench.presets import Size, preset
 from maac_bench.training import RunSettings, train
 from reports.provenance import record
 
@@ -55,6 +55,7 @@ class Train:
             if self.threads < 1:
                 raise ValueError(f"threads must be at least 1, got {self.threads}")
             torch.set_num_threads(self.threads)
+        self._require_effect()
         compiled = {"auto": None, "yes": True, "no": False}[self.compile]
         settings = RunSettings(
             self.task,
@@ -70,3 +71,12 @@ class Train:
         origin = record(command, {"threads": torch.get_num_threads()})
         train(settings, self.config, origin)
         print(f"{self.rollouts} rollouts of {self.algo} on {self.task} in {self.out}")
+
+    def _require_effect(self) -> None:
+        """Refuse options that nothing would read."""
+        default = leaves(to_dict(preset(self.algo, self.task, self.size)))
+        for name, value in leaves(to_dict(self.config)).items():
+            for beginning, reason in self.config.idle.items():
+                if name.startswith(beginning) and value != default[name]:
+                    option = name.replace("_", "-")
+                    raise ValueError(f"--{option} has no effect on this configuration: {reason}")

@@ -15,10 +15,15 @@ from maac_bench.estimators.base import (
     require_default,
     require_rewards,
 )
-from maac_bench.objectives.score_function import Scored, returns_to_go, surrogate
+from maac_bench.objectives.score_function import (
+    Scored,
+    draw_terminal,
+    score_actions,
+    surrogate,
+)
 from maac_bench.rollout import rollout
 from maac_bench.streams import Streams
-from maac_bench.types import Gradient, Policy, Problem, Trajectory
+from maac_bench.types import Gradient, Policy, Problem
 
 
 @dataclass(frozen=True)
@@ -67,32 +72,20 @@ class ScoreFunction:
         self, problem: Problem, policy: Policy, start: Tensor, noise: EstimatorNoise
     ) -> list[Scored]:
         """Every action with the weight of its score, first action first."""
-        trajectory = rollout(problem, policy, start, noise.rollout)
-        drawn = [
-            (state, action.raw, action.log_prob)
-            for state, action in zip(trajectory.states[:-1], trajectory.actions, strict=True)
-        ]
-        closing = torch.zeros_like(start[..., 0])
+        trajectory, last = rollout(problem, policy, start, noise.rollout), None
         if self.bootstrap:
             draws = noise.rollout.terminal
-            state = trajectory.states[-1].unsqueeze(-2).expand(*draws.shape[:-1], start.shape[-1])
-            last = policy.sample(state, draws)
-            closing = problem.critic(state, last.value).mean(dim=-1).amin(dim=0)
-            drawn.append((state, last.raw, last.log_prob.mean(dim=-1)))
-        to_go = returns_to_go(trajectory, [0.0] * len(trajectory.rewards), closing)
-        if self.settings.temperature > 0:
-            to_go[0] = to_go[0] - self.settings.temperature * drawn[0][2]
-        return [
-            Scored(state, raw, to_go[t] - self._baseline(problem, policy, trajectory, t))
-            for t, (state, raw, _) in enumerate(drawn)
-        ]
+            last = draw_terminal(problem, policy, trajectory.states[-1], draws)
+        temperature = self.settings.temperature
 
-    def _baseline(
-        self, problem: Problem, policy: Policy, trajectory: Trajectory, t: int
-    ) -> Tensor | float:
-        """`gamma^t b(s_t)`, or zero."""
-        if not self.baseline:
-            return 0.0
-        state = trajectory.states[t]
-        value = problem.critic(state, policy.mean_action(state)).mean(dim=0)
-        return trajectory.discounts[t] * value
+        def bonus(t: int, log_prob: Tensor) -> Tensor | float:
+            return -temperature * log_prob if t == 0 and temperature > 0 else 0.0
+
+        def without_baseline(t: int, to_go: Tensor) -> Tensor:
+            if not self.baseline:
+                return to_go
+            state = trajectory.states[t]
+            value = problem.critic(state, policy.mean_action(state)).mean(dim=0)
+            return to_go - trajectory.discounts[t] * value
+
+        return score_actions(trajectory, last, bonus, without_baseline)

@@ -1,14 +1,17 @@
-"""The score-function surrogate: every action's log-density, weighed by what followed it."""
+"""The score-function surrogate: every action's log-density, weighed by what followed it.
+
+With a critic at the end its expectation is that of the pathwise H-step objective.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from maac_bench.types import Policy, Trajectory
+from maac_bench.types import Action, Policy, Problem, Trajectory
 
 
 class Scored(NamedTuple):
@@ -21,6 +24,54 @@ class Scored(NamedTuple):
     state: Tensor
     raw: Tensor
     weight: Tensor
+
+
+class Terminal(NamedTuple):
+    """The K actions drawn at the end of a rollout, and what the critic makes of them.
+
+    state [..., K, n]. action: value and raw [..., K, m], log_prob [..., K].
+    value: `min_j mean_k Q_j`, [...].
+    """
+
+    state: Tensor
+    action: Action
+    value: Tensor
+
+
+def draw_terminal(problem: Problem, policy: Policy, state: Tensor, noise: Tensor) -> Terminal:
+    """Terminal actions at `state`, [..., n], for standard normal noise [..., K, m]."""
+    once = state.unsqueeze(-2)
+    action = policy.sample(once, noise)
+    each = once.expand(*noise.shape[:-1], state.shape[-1])
+    return Terminal(each, action, problem.critic(each, action.value).mean(dim=-1).amin(dim=0))
+
+
+def score_actions(
+    trajectory: Trajectory,
+    terminal: Terminal | None,
+    bonus: Callable[[int, Tensor], Tensor | float],
+    baseline: Callable[[int, Tensor], Tensor],
+) -> list[Scored]:
+    """Every action with the weight of its score, first action first.
+
+    Args:
+        trajectory: an H-step rollout.
+        terminal: closes the return; None: it is cut after H rewards.
+        bonus: of time t and log-densities [...], added to the reward.
+        baseline: of time t and the return from t on, [...]: that return without what does not
+            depend on the action.
+    """
+    drawn = [
+        (state, action.raw)
+        for state, action in zip(trajectory.states[:-1], trajectory.actions, strict=True)
+    ]
+    bonuses = [bonus(t, action.log_prob) for t, action in enumerate(trajectory.actions)]
+    closing = torch.zeros_like(trajectory.discounts[-1])
+    if terminal is not None:
+        drawn.append((terminal.state, terminal.action.raw))
+        closing = terminal.value + bonus(len(bonuses), terminal.action.log_prob.mean(dim=-1))
+    to_go = returns_to_go(trajectory, bonuses, closing)
+    return [Scored(state, raw, baseline(t, to_go[t])) for t, (state, raw) in enumerate(drawn)]
 
 
 def returns_to_go(

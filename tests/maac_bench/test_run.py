@@ -224,17 +224,17 @@ def test_a_lost_table_is_named_and_the_only_checkpoint_cannot_be_gone_back_from(
         run.load()
 
 
-@pytest.mark.parametrize("stage", ["save_file", "write_text"])
+@pytest.mark.parametrize("stage", ["run_files.save_file", "run.write_text"])
 def test_a_failed_write_leaves_the_previous_checkpoint(opened, tmp_path, monkeypatch, stage):
     run = opened(tmp_path)
     run.save(snapshot_of(1))
 
     def full(*arguments):
-        Path(arguments[0] if stage == "write_text" else arguments[1]).with_suffix(".x").touch()
+        Path(arguments[0] if stage == "run.write_text" else arguments[1]).with_suffix(".x").touch()
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(f"maac_bench.run.{stage}", full)
+        patched.setattr(f"maac_bench.{stage}", full)
         with pytest.raises(OSError, match="No space left"):
             run.save(snapshot_of(2))
     assert load_checkpoint(tmp_path).counters["rollouts"] == 1
