@@ -27,8 +27,8 @@ def main() -> None:
     found = []
     with fast_products() as fast:
         origin["configuration"]["onednn_products"] = fast
-    # As training and scoring have their products.
-    for part, products in ((steps, fast_products), (peers, nullcontext), (gradients, nullcontext)):
+    # Peers first, while no other thread pool has been used; products as training and scoring do.
+    for part, products in ((peers, nullcontext), (steps, fast_products), (gradients, nullcontext)):
         with products():
             rows = part.rows()
         for row in rows:
