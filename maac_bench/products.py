@@ -1,8 +1,9 @@
 """Matrix products on the faster of torch's two libraries, where it is as exact.
 
-Float32 products go to MKL, which leaves half of the vector width unused on processors that are not
-Intel's; oneDNN does not. The only way to hand them to it is to permit bfloat16 inside, a permission
-that it needs and takes on processors with matrix units alone. Whether it does is measured.
+Float32 products go to MKL, which can leave half of the vector width unused (it does on an AMD
+processor with AVX-512); oneDNN does not. The only way to hand them to it is to permit bfloat16
+inside, a permission that it needs and takes on processors with matrix units alone. Whether it does
+is measured.
 """
 
 from __future__ import annotations

@@ -66,8 +66,11 @@ class CurveReport:
         """
         size = lookup("profile", profile, self.profiles)
         plan, trained = size.runs(), directory(size, runs)
-        known = read_published(plan, folder)
-        kept = known.only([run for run in plan if known.is_further(run, episodes(run, trained))])
+        # Finished runs need nothing of what is published, so a damaged publication is mended.
+        held = {run: episodes(run, trained) for run in plan}
+        behind = [run for run in plan if min(held[run].values()) < run.rollouts]
+        known = read_published(behind, folder)
+        kept = known.only([run for run in behind if known.is_further(run, held[run])])
         here = [run for run in plan if run.name not in kept.commits]
         if not here:
             raise ValueError(f"{trained} holds no run that is further than what is published")

@@ -49,13 +49,16 @@ def read_published(runs: Sequence[TrainingRun], folder: Path) -> Published:
     Raises:
         ValueError: damaged tables or provenance, or tables that are not those of the provenance.
     """
-    if not (folder / "provenance.json").exists():
+    if not runs or not (folder / "provenance.json").exists():
         return Published(pd.DataFrame(), pd.DataFrame(), {})
     origin = provenance.load(folder)
     commits, identities = origin.get("runs", {}), origin.get("identities", {})
     known = [run for run in runs if run.name in commits and _is_same(run, identities.get(run.name))]
-    if file_digest(folder / "data.csv") != origin["tables"]["data.csv"]:
-        raise ValueError(f"{folder / 'data.csv'} is not the table that provenance.json describes")
+    if file_digest(folder / "data.csv") != origin.get("tables", {}).get("data.csv"):
+        raise ValueError(
+            f"{folder / 'data.csv'} is not the table that provenance.json describes: restore both, "
+            "or delete provenance.json to publish without them"
+        )
     data = read_csv(folder / "data.csv", [*_KEYS, "seed", "episode"])
     lengths = {(run.task, run.algorithm): run.rollouts for run in known}
     ends = [lengths.get(key, 0) for key in zip(data["task"], data["algo"], strict=True)]

@@ -141,7 +141,9 @@ def test_a_run_from_before_a_field_existed_goes_on_with_its_default(opened, tmp_
     opened(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"task": "t"}'])
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"task": "t"}', '{"task": "t", "algorithm": "a", "seeds": null}']
+)
 def test_a_foreign_configuration_is_named(opened, tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match="names no task, algorithm and seeds"):

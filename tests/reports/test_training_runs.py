@@ -199,12 +199,19 @@ def test_published_runs_of_other_settings_are_not_kept(copied, trained, tmp_path
     assert set(pd.read_csv(report / "data.csv")["algo"]) == {"sac"}
 
 
-def test_tables_that_are_not_those_published_are_refused(copied, trained, tmp_path):
+def test_tables_that_are_not_those_published_are_refused_where_they_would_be_kept(
+    copied, trained, tmp_path
+):
+    """Finished runs are published over them: that mends an interrupted publication."""
     report = shutil.copytree(trained / "report", tmp_path / "report")
     with (report / "data.csv").open("a") as file:
         file.write("\n")
-    with pytest.raises(ValueError, match=r"data\.csv is not the table that provenance\.json"):
-        REPORT.collect("mini", report, copied)
+    shutil.copytree(report, tmp_path / "other")
+    assert not REPORT.collect("mini", report, copied)
+    assert (report / "data.csv").read_bytes() == (trained / "report" / "data.csv").read_bytes()
+    shutil.rmtree(experiment(copied) / "Pendulum-v0" / "maac")
+    with pytest.raises(ValueError, match=r"data\.csv is not the table .* restore both"):
+        REPORT.collect("mini", tmp_path / "other", copied)
 
 
 def test_missing_timings_are_written_again(copied, trained, tmp_path):
