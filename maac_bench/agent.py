@@ -6,6 +6,7 @@ parameters each of them moves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,36 +16,23 @@ from torch import Tensor
 from maac_bench.config import Config
 from maac_bench.critics import init_critics
 from maac_bench.data import StreamFactory
-from maac_bench.dynamics import Ensemble, EveryMember, NoDynamics
+from maac_bench.dynamics import NoDynamics
 from maac_bench.nets import Normalizer, init_mlp
 from maac_bench.objectives.pathwise import ActorTerms, actor_terms
+from maac_bench.objectives.soft_bellman import Interval, soft_return_interval
 from maac_bench.objectives.temperature import temperature_loss
-from maac_bench.objectives.value_expansion import (
-    candidate_variances,
-    expansion_candidates,
-    steve_weights,
-)
 from maac_bench.policies import SquashedGaussian
-from maac_bench.rollout import draw_rollout_noise, rollout
-from maac_bench.streams import Streams
-from maac_bench.types import (
-    Dynamics,
-    Gradient,
-    Problem,
-    RewardFunction,
-    RolloutNoise,
-    TerminationFunction,
-    Transition,
+from maac_bench.regression import (
+    Bootstrap,
+    Regression,
+    Target,
+    expansion_regression,
+    path_regression,
 )
-
-
-class World(NamedTuple):
-    """What the agent imagines with. model is None for a model-free configuration."""
-
-    model: Ensemble | None
-    reward: RewardFunction
-    terminated: TerminationFunction
-    discount: float
+from maac_bench.rollout import draw_rollout_noise
+from maac_bench.streams import Streams
+from maac_bench.types import Gradient, RolloutNoise, Transition
+from maac_bench.world import World
 
 
 class UpdateNoise(NamedTuple):
@@ -56,13 +44,6 @@ class UpdateNoise(NamedTuple):
 
     target: RolloutNoise
     actor: RolloutNoise
-
-
-class Target(NamedTuple):
-    """A critic target [seeds, B] and the weight of each expansion step, [H + 1, seeds]."""
-
-    value: Tensor
-    weights: Tensor
 
 
 class CriticStep(NamedTuple):
@@ -158,62 +139,50 @@ class Agent:
     def draw_noise(self, streams: Streams, world: World, batch: int) -> UpdateNoise:
         """The randomness of one update of `batch` transitions per seed."""
         actor, (n, m) = self.config.actor, self.sizes
-        dynamics = _dynamics(world)
         return UpdateNoise(
             target=draw_rollout_noise(
                 streams, NoDynamics(), self.config.expansion_horizon, (1, batch), n, m
             ),
             actor=draw_rollout_noise(
-                streams, dynamics, actor.horizon, (batch,), n, m, actor.terminal_samples
+                streams, world.dynamics, actor.horizon, (batch,), n, m, actor.terminal_samples
             ),
         )
 
     @torch.no_grad()
-    def critic_target(self, world: World, batch: Transition, noise: RolloutNoise) -> Target:
-        """What the critics are regressed on: TD, value expansion or STEVE; a constant."""
+    def regression(self, world: World, batch: Transition, noise: UpdateNoise) -> Regression:
+        """What the critics are fitted to: TD, value expansion, STEVE or path; constants."""
         settings = self.config.critic
-        alpha = self.temperature.reshape(-1, 1, 1)
-        problem = Problem(
-            _every_member(world, settings.target_members),
-            world.reward,
-            world.terminated,
-            self.targets,
-            world.discount,
-        )
-        imagined = rollout(problem, self.policy, batch.next_state.unsqueeze(1), noise)
-        last = self.policy.sample(imagined.states[-1], noise.terminal[..., 0, :])
-        values = [
-            self.targets(state, action.value) - alpha * action.log_prob
-            for state, action in zip(imagined.states, (*imagined.actions, last), strict=True)
-        ]
-        continuing = world.discount * (1.0 - batch.terminated)
-        candidates = expansion_candidates(
-            batch.reward.unsqueeze(1), continuing.unsqueeze(1), imagined, values, alpha
-        )
-        # The minimum of the critics, as in TD; the mean over members.
-        each = candidates.amin(dim=1).mean(dim=2)
-        if settings.target == "steve":
-            weights = steve_weights(candidate_variances(candidates))
-        else:
-            weights = torch.zeros_like(each)
-            weights[-1] = 1.0
-        return Target((weights * each).sum(dim=0), weights.mean(dim=-1))
+        interval = self._value_interval(world) if settings.bounded else None
+        bootstrap = Bootstrap(self.policy, self.targets, self.temperature, interval)
+        if settings.target == "path":
+            problem = world.problem(world.dynamics, self.targets)
+            return path_regression(bootstrap, problem, batch.state, noise.actor)
+        problem = world.problem(world.members(settings.target_members), self.targets)
+        steve = settings.target == "steve"
+        return expansion_regression(bootstrap, problem, batch, noise.target, steve)
+
+    def _value_interval(self, world: World) -> Interval:
+        """What soft values can be, by the rewards seen, [seeds] each."""
+        assert world.rewards is not None, "bounded critics come with the rewards seen"
+        alpha, m = self.temperature, self.sizes[1]
+        # No squashed action has more entropy than the uniform one; the least is aimed at.
+        least = min(0.0, self.config.actor.target_entropy * m)
+        entropies = Interval(alpha * least, alpha * (m * math.log(2.0)))
+        return soft_return_interval(world.rewards, entropies, world.discount)
 
     def actor_terms(self, world: World, state: Tensor, noise: RolloutNoise) -> ActorTerms:
         """The actor's objective at `state`, differentiable in the policy alone."""
-        problem = Problem(
-            _dynamics(world), world.reward, world.terminated, self._frozen, world.discount
-        )
+        problem = world.problem(world.dynamics, self._frozen)
         return actor_terms(problem, self.policy, state, noise, self.config.actor.entropy)
 
     def actor_loss(self, terms: ActorTerms) -> Tensor:
         """Negative mean objective, [seeds]."""
         return -(terms.value + self.temperature.unsqueeze(-1) * terms.entropy).mean(dim=-1)
 
-    def _critic_step(self, world: World, batch: Transition, noise: RolloutNoise) -> CriticStep:
-        target = self.critic_target(world, batch, noise)
-        values = self.critics(batch.state, batch.action)
-        loss = 0.5 * (values - target.value).square().mean(dim=-1).sum(dim=0)
+    def _critic_step(self, world: World, batch: Transition, noise: UpdateNoise) -> CriticStep:
+        state, action, target, alive = self.regression(world, batch, noise)
+        values = self.critics(state, action)
+        loss = 0.5 * (alive * (values - target.value)).square().mean(dim=-1).sum(dim=0)
         gradient = _gradient(loss, self.critics.parameters)
         return CriticStep(gradient, target, loss.detach(), values.detach().mean(dim=(0, -1)))
 
@@ -238,7 +207,7 @@ class Agent:
         Returns:
             What to log, [seeds] each.
         """
-        critic = self._critic_step(world, batch, noise.target)
+        critic = self._critic_step(world, batch, noise)
         self._apply("critic", critic.gradient)
         actor = self._actor_step(world, batch.state, noise.actor)
         self._apply("actor", actor.gradient)
@@ -278,13 +247,3 @@ def _leaves(parameters: Sequence[Tensor]) -> list[Tensor]:
 
 def _adam(parameters: Sequence[Tensor], learning_rate: float) -> torch.optim.Adam:
     return torch.optim.Adam(list(parameters), lr=learning_rate, fused=True)
-
-
-def _dynamics(world: World) -> Dynamics:
-    return NoDynamics() if world.model is None else world.model
-
-
-def _every_member(world: World, count: int) -> Dynamics:
-    if world.model is None:
-        return NoDynamics()
-    return EveryMember(world.model.first(count) if count else world.model)

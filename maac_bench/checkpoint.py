@@ -42,14 +42,14 @@ class Snapshot(NamedTuple):
 
 def capture(trainer: Trainer) -> Snapshot:
     """The state between two rollouts."""
-    agent = trainer.agent
+    agent, imagination = trainer.agent, trainer.imagination
     groups: dict[str, Sequence[Tensor]] = {
         "policy": agent.policy.parameters,
         "critics": agent.critics.parameters,
         "targets": agent.targets.parameters,
         "temperature": [agent.log_temperature],
         "real": [trainer.real.rows()],
-        "imagined": [trainer.imagined.rows()],
+        "imagined": [imagination.data.rows()],
         "state": [torch.from_numpy(trainer.episodes.current())],
         **{f"stream.{name}": [s.state()] for name, s in trainer.streams.items()},
     }
@@ -60,14 +60,14 @@ def capture(trainer: Trainer) -> Snapshot:
         steps[name] = int(states[0]["step"]) if states else 0
         for moment in ("exp_avg", "exp_avg_sq"):
             groups[f"adam.{name}.{moment}"] = [state[moment] for state in states]
-    learned = {"model": trainer.model}
-    learned["outcome"] = None if trainer.outcome is None else trainer.outcome.ensemble
+    learned = {"model": imagination.model}
+    learned["outcome"] = None if imagination.outcome is None else imagination.outcome.ensemble
     for name, ensemble in learned.items():
         if ensemble is not None:
             groups[name] = ensemble.parameters
             groups[f"{name}.normalizers"] = [*ensemble.inputs, *ensemble.targets]
-    if trainer.fit is not None:
-        groups["model.fit"] = list(trainer.fit)
+    if imagination.fit is not None:
+        groups["model.fit"] = list(imagination.fit)
     tensors = {
         f"{group}.{i}": tensor.detach().cpu().contiguous()
         for group, members in groups.items()
@@ -78,7 +78,7 @@ def capture(trainer: Trainer) -> Snapshot:
         "env_steps": trainer.env_steps,
         "rollouts": trainer.rollouts,
         "updates": trainer.updates,
-        "imagined_added": trainer.imagined.added,
+        "imagined_added": imagination.data.added,
         "adam_steps": steps,
         "episodes": list(trainer.episodes.count),
         "ages": list(trainer.episodes.age),
@@ -130,9 +130,9 @@ def _restore_networks(trainer: Trainer, snapshot: Snapshot) -> None:
     build = partial(restore_ensemble, snapshot, trainer.config, trainer.device)
     model, outcome = build("model"), build("outcome")
     if model is not None:
-        trainer.set_model(model, restore_fit(snapshot, trainer.device))
+        trainer.imagination.set_model(model, restore_fit(snapshot, trainer.device))
     if outcome is not None:
-        trainer.set_outcome(outcome)
+        trainer.imagination.set_outcome(outcome)
 
 
 def restore_ensemble(
@@ -161,9 +161,10 @@ def _restore_data(trainer: Trainer, snapshot: Snapshot) -> None:
     counters = snapshot.counters
     trainer.env_steps, trainer.updates = counters["env_steps"], counters["updates"]
     trainer.real.restore(snapshot.tensors["real.0"].to(trainer.device), trainer.env_steps)
-    trainer.imagined.restore(
+    trainer.imagination.data.restore(
         snapshot.tensors["imagined.0"].to(trainer.device), counters["imagined_added"]
     )
+    trainer.imagination.see(trainer.real.all().reward)
     for name, stream in trainer.streams.items():
         stream.restore(snapshot.tensors[f"stream.{name}.0"])
     trainer.evaluations.skip_to(counters["evaluation_episodes"][: len(trainer.seeds)])

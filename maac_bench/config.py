@@ -12,7 +12,7 @@ from maac_bench.model_fitting import ModelConfig
 from maac_bench.nets import ACTIVATIONS
 from maac_bench.objectives.pathwise import Entropy
 
-Target: TypeAlias = Literal["td", "expansion", "steve"]
+Target: TypeAlias = Literal["td", "expansion", "steve", "path"]
 
 
 def _require(config: object, low: float, *names: str) -> None:
@@ -75,11 +75,14 @@ class CriticSettings:
     """The Q-functions and their targets (paper, Sec. 4.3)."""
 
     target: Target = "steve"
-    """td: one-step; expansion: H model steps; steve: weighted over 0 ... H model steps"""
+    """td: one-step; expansion: H model steps; steve: weighted over 0 ... H model steps; path: the
+    actor's own rollout, every state of it"""
     target_horizon: int = 2
     """model steps of expansion and steve"""
     target_members: int = 0
     """ensemble members that serve the target; 0: all"""
+    bounded: bool = False
+    """clip the target networks to the returns that the rewards seen so far allow"""
     count: int = 2
     """number of Q-networks; targets and actor take their minimum"""
     hidden: tuple[int, ...] = (256, 256)
@@ -183,11 +186,14 @@ class Config:
                 f"target_members {self.critic.target_members} exceeds the ensemble's "
                 f"{self.model.serving} members that serve"
             )
+        if self.critic.target == "path" and not self.actor.horizon:
+            raise ValueError("target path follows the actor's rollout: horizon must be at least 1")
 
     @property
     def expansion_horizon(self) -> int:
-        """Model steps in the critic's target."""
-        return 0 if self.critic.target == "td" else self.critic.target_horizon
+        """Model steps of the critic's target beyond the transition it starts with."""
+        expands = self.critic.target in ("expansion", "steve")
+        return self.critic.target_horizon if expands else 0
 
     @property
     def idle(self) -> dict[str, str]:
@@ -199,10 +205,13 @@ class Config:
             found |= dict.fromkeys(
                 ("data.branch_", "data.model_capacity"), "its batches hold no imagined transitions"
             )
-        if self.critic.target == "td":
-            found["critic.target_horizon"] = "its target takes no model step"
+        unread = "its target takes no model step"
+        if self.critic.target == "path":
+            unread = "its target follows the actor's rollout"
+        if self.critic.target in ("td", "path"):
+            found["critic.target_horizon"] = unread
         if not self.expansion_horizon:
-            found["critic.target_members"] = "its target takes no model step"
+            found["critic.target_members"] = unread
         return found
 
     @property

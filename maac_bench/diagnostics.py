@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from maac_bench.agent import Agent, UpdateNoise, World
+from maac_bench.agent import Agent, UpdateNoise
 from maac_bench.dynamics import Ensemble, EveryMember
 from maac_bench.evaluation import Record
 from maac_bench.model_fitting import ModelReport
 from maac_bench.types import ModelNoise, Transition
+from maac_bench.world import World
 
 PREDICTION_STEPS = (1, 2, 4, 8)
 

@@ -13,10 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from maac_bench.agent import Agent, World
+from maac_bench.agent import Agent
 from maac_bench.rollout import Act, draw_model_noise, unroll
 from maac_bench.streams import Streams
 from maac_bench.types import Action, ModelNoise, Problem
+from maac_bench.world import World
 
 
 @dataclass(frozen=True)

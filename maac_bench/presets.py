@@ -60,11 +60,52 @@ def _maac_plain_critic() -> Config:
     return replace(base, critic=replace(base.critic, layer_norm=False))
 
 
-def _maac_plus() -> Config:
-    """MAAC with what later work found to help: longer branches that follow the policy."""
+def _maac_plain_model() -> Config:
+    """MAAC without normalisation in the model; the critics keep their own."""
     base = _maac()
-    data = replace(base.data, branch_length=(5, 20), branch_ramp=(10, 30))
-    return replace(base, data=data)
+    return replace(base, model=replace(base.model, layer_norm=False))
+
+
+def _maac_plain() -> Config:
+    """MAAC without any normalisation."""
+    return replace(_maac_plain_model(), critic=_maac_plain_critic().critic)
+
+
+def _maac_first_entropy() -> Config:
+    """MAAC that rewards the entropy of the first action alone, as the paper writes it."""
+    base = _maac()
+    return replace(base, actor=replace(base.actor, entropy="first"))
+
+
+def _maac_plus() -> Config:
+    """MAAC with three parts of Kubo et al. (2025), where H > 0 pays.
+
+    Branches long enough for D_model to hold states of the policy itself, critics that are trained
+    along the actor's rollout, and values bounded by the rewards seen.
+    """
+    base = _maac()
+    return replace(
+        base,
+        data=replace(base.data, branch_length=(5, 20), branch_ramp=(10, 30)),
+        critic=replace(base.critic, target="path", bounded=True),
+    )
+
+
+def _maac_plus_short_branches() -> Config:
+    """The same with MAAC's branches."""
+    return replace(_maac_plus(), data=_maac().data)
+
+
+def _maac_plus_steve() -> Config:
+    """The same with MAAC's critic targets, on the batch's own transitions."""
+    base = _maac_plus()
+    return replace(base, critic=replace(base.critic, target="steve"))
+
+
+def _maac_plus_unbounded() -> Config:
+    """The same with nothing clipped."""
+    base = _maac_plus()
+    return replace(base, critic=replace(base.critic, bounded=False))
 
 
 def _sac() -> Config:
@@ -105,8 +146,14 @@ ALGORITHMS: dict[str, Callable[[], Config]] = {
     "maac-no-steve": _maac_no_steve,
     "maac-single-sample": lambda: _with_actor(samples=1),
     "maac-plain-critic": _maac_plain_critic,
+    "maac-plain-model": _maac_plain_model,
+    "maac-plain": _maac_plain,
+    "maac-first-entropy": _maac_first_entropy,
     "maac-authors": _maac_authors,
     "maac-plus": _maac_plus,
+    "maac-plus-short-branches": _maac_plus_short_branches,
+    "maac-plus-steve": _maac_plus_steve,
+    "maac-plus-unbounded": _maac_plus_unbounded,
 }
 
 # Choices that depend on the task: the MAAC authors', and Janner et al. 2019, Table 1 (App. C).
@@ -199,7 +246,7 @@ def _resized(config: Config, sizes: _Sizes | None) -> Config:
         critic=replace(
             critic,
             hidden=sizes.hidden,
-            target_members=0 if critic.target == "td" else sizes.target_members,
+            target_members=sizes.target_members if config.expansion_horizon else 0,
         ),
         model=replace(
             model,

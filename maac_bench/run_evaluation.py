@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
-from maac_bench.agent import Agent, World
+from maac_bench.agent import Agent
 from maac_bench.checkpoint import Snapshot, restore_agent, restore_ensemble, restore_fit
 from maac_bench.config import Config, from_dict
 from maac_bench.episodes import Episodes
@@ -21,6 +21,7 @@ from maac_bench.products import fast_products
 from maac_bench.run import read_identity, require_checkpoint
 from maac_bench.streams import Streams
 from maac_bench.tasks import TrainingTask, make_training_task
+from maac_bench.world import World
 
 
 class OpenRun(NamedTuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from maac_bench.agent import Agent, World
+from maac_bench.agent import Agent
 from maac_bench.config import from_dict
 from maac_bench.data import StreamFactory
 from maac_bench.gradient_parts import PARTS, Gradients, Setting, Through, horizon_gradients
@@ -23,6 +23,7 @@ from maac_bench.streams import Streams
 from maac_bench.tasks import make_training_task
 from maac_bench.tasks.mujoco_dynamics import mujoco_dynamics
 from maac_bench.types import Dynamics, Problem
+from maac_bench.world import World
 
 _LARGEST_BLOCK = 8192  # rollouts in memory at a time, per seed
 

@@ -15,27 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maac_bench.agent import Agent, World
+from maac_bench.agent import Agent
 from maac_bench.config import Config
-from maac_bench.data import concatenate, living
+from maac_bench.data import concatenate
 from maac_bench.diagnostics import Totals, agent_columns, model_columns
-from maac_bench.dynamics import Ensemble
 from maac_bench.episodes import Array, Episodes
 from maac_bench.evaluation import run_episode, run_sampled_episode
-from maac_bench.model_fitting import (
-    ModelReport,
-    Pairs,
-    dynamics_pairs,
-    elite_members,
-    new_ensemble,
-    refit_model,
-)
-from maac_bench.outcome import LearnedOutcome, outcome_pairs
+from maac_bench.imagination import Imagination
 from maac_bench.replay import Replay
-from maac_bench.rollout import draw_rollout_noise, rollout, transitions
 from maac_bench.streams import Streams
 from maac_bench.tasks import TrainingTask
-from maac_bench.types import Problem, Transition
+from maac_bench.types import Transition
 
 Row: TypeAlias = dict[str, float]
 """One line of metrics.csv."""
@@ -75,15 +65,9 @@ class Trainer:
         self.episodes = Episodes(make, self.seeds, "environment")
         self.evaluations = Episodes(make, self.seeds, "evaluation")
         self.real = Replay(count, 2**40, n, m, self.device)
-        self.imagined = Replay(count, config.data.model_capacity, n, m, self.device)
         self.streams = {purpose: self.fresh_streams(purpose) for purpose in _STREAMS}
         self.agent = Agent(config, n, m, self.fresh_streams)
-        discount = task.discount if config.discount is None else config.discount
-        self.world = World(None, task.reward, task.terminated, discount)
-        self.model: Ensemble | None = None
-        self.fit: ModelReport | None = None
-        self.learns_outcome = training.learns_outcome
-        self.outcome: LearnedOutcome | None = None
+        self.imagination = Imagination(training, config, self.seeds, self.fresh_streams)
         self.failures: list[Failure] = []
         self._seconds = dict.fromkeys(("env", "model", "branch", "update", "evaluate"), 0.0)
 
@@ -156,11 +140,13 @@ class Trainer:
                 self._fail(~finite[:, 0, 0], "the policy's action is not finite")
                 action = torch.where(finite, action, 0.0)
             step = self.episodes.step(action[:, 0].cpu().numpy())
+            reward = self._tensor(step.reward)
+            self.imagination.see(reward)
             self.real.add(
                 Transition(
                     state,
                     action,
-                    self._tensor(step.reward),
+                    reward,
                     self._tensor(step.next_state),
                     self._tensor(step.terminated.astype(np.float32)),
                 )
@@ -169,75 +155,29 @@ class Trainer:
             return step.reward
 
     def _fit_model(self) -> None:
-        """Fit the ensemble to D_env, going on from the last fit."""
+        """Fit the model to D_env."""
         if not self.config.uses_model:
             return
         with self._timed("model"):
-            data = self.real.all()
-            self.set_model(*self._refit("model", self.model, dynamics_pairs(data)))
-            if self.learns_outcome:
-                known = None if self.outcome is None else self.outcome.ensemble
-                self.set_outcome(self._refit("outcome", known, outcome_pairs(data))[0])
-
-    def _refit(
-        self, name: str, ensemble: Ensemble | None, pairs: Pairs
-    ) -> tuple[Ensemble, ModelReport]:
-        config = self.config.model
-        if ensemble is None:
-            ensemble = new_ensemble(pairs, config, self.fresh_streams(f"{name}-init"))
-        # On the CPU everywhere: its integers extend shorter draws, an accelerator's need not.
-        split = Streams(self.seeds, "validation-split")
-        # Fresh for every fit: how long the others' members trained must not shift these draws.
-        now = f"{name}-{self.env_steps}"
-        return refit_model(
-            ensemble, pairs, config, lambda purpose: self.fresh_streams(f"{purpose}-{now}"), split
-        )
-
-    def set_model(self, fitted: Ensemble, report: ModelReport) -> None:
-        """Imagine with the best members of this fit; the next one goes on from all of them."""
-        broken = ~torch.isfinite(report.validation_nll).all(dim=1)
-        self._fail(broken, "the model's validation loss is not finite")
-        self.model, self.fit = fitted, report
-        elites = elite_members(fitted, report, self.config.model)
-        self.world = self.world._replace(model=elites)
-
-    def set_outcome(self, fitted: Ensemble) -> None:
-        """Imagine with this fit of reward and termination."""
-        if self.outcome is None:
-            self.outcome = LearnedOutcome(fitted)
-            self.world = self.world._replace(
-                reward=self.outcome.reward, terminated=self.outcome.terminated
-            )
-        else:
-            self.outcome.copy_(fitted)
+            self.imagination.learn(self.real, self.env_steps)
+            assert self.imagination.fit is not None
+            broken = ~torch.isfinite(self.imagination.fit.validation_nll).all(dim=1)
+            self._fail(broken, "the model's validation loss is not finite")
 
     def _branch(self) -> None:
-        """Roll the policy through the model from states of D_env, into D_model."""
+        """Fill D_model from states of D_env."""
         if not self.config.data.model_rows:
             return
-        with self._timed("branch"), torch.no_grad():
-            model = self.world.model
-            assert model is not None, "a configuration with model rows fits a model first"
-            data, stream = self.config.data, self.streams["branch"]
-            length = data.length_at(self.rollouts)
-            count = data.branch_transitions // length
-            start = self.real.take(stream.integers(len(self.real), count)).state
-            sizes = (self.task.state_size, self.task.action_size)
-            noise = draw_rollout_noise(stream, model, length, (count,), *sizes)
-            problem = Problem(
-                model, self.world.reward, self.world.terminated, self.agent.targets, 1.0
-            )
-            trajectory = rollout(problem, self.agent.policy, start, noise)
-            # With discount 1 the mask alone is left: 0 after termination.
-            alive = torch.cat(trajectory.discounts[:-1], dim=-1) > 0
-            self.imagined.add(living(transitions(problem, trajectory), alive))
+        with self._timed("branch"):
+            length = self.config.data.length_at(self.rollouts)
+            self.imagination.branch(self.agent, self.real, length, self.streams["branch"])
 
     def update(self) -> dict[str, Tensor]:
         """One update of the agent on a batch from D_env and D_model."""
-        batch = self._batch()
-        noise = self.agent.draw_noise(self.streams["update"], self.world, batch.reward.shape[1])
+        batch, world = self._batch(), self.imagination.world
+        noise = self.agent.draw_noise(self.streams["update"], world, batch.reward.shape[1])
         self.updates += 1
-        return self.agent.update(self.world, batch, noise)
+        return self.agent.update(world, batch, noise)
 
     def _batch(self) -> Transition:
         data, stream = self.config.data, self.streams["replay"]
@@ -247,7 +187,8 @@ class Trainer:
             index = stream.integers(len(self.real), data.batch_size - imagined)
             parts.append(self.real.take(index))
         if imagined:
-            parts.append(self.imagined.take(stream.integers(len(self.imagined), imagined)))
+            drawn = stream.integers(len(self.imagination.data), imagined)
+            parts.append(self.imagination.data.take(drawn))
         return parts[0] if len(parts) == 1 else concatenate(*parts)
 
     def _rows(self, means: Mapping[str, Tensor], train_returns: Array) -> list[Row]:
@@ -289,10 +230,11 @@ class Trainer:
             self.agent.policy, self.evaluations, self.fresh_streams(f"episode-{self.rollouts}")
         )
         batch = self.real.take(stream.integers(len(self.real), rows))
-        noise = self.agent.draw_noise(stream, self.world, rows)
+        world = self.imagination.world
+        noise = self.agent.draw_noise(stream, world, rows)
         return {
-            **agent_columns(self.agent, self.world, episode, batch, noise),
-            **model_columns(self.world.model, self.fit, episode),
+            **agent_columns(self.agent, world, episode, batch, noise),
+            **model_columns(world.model, self.imagination.fit, episode),
         }
 
     def _check(self, values: Mapping[str, Any]) -> None:

@@ -1,8 +1,30 @@
-"""Soft Bellman target (Haarnoja et al. 2018b, Eq. 3, with twin critics)."""
+"""Soft Bellman target (Haarnoja et al. 2018b, Eq. 3, with twin critics), and what bounds it."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor
+
+
+class Interval(NamedTuple):
+    """Least and largest value, [...] each."""
+
+    low: Tensor
+    high: Tensor
+
+
+def soft_return_interval(rewards: Interval, entropies: Interval, discount: float) -> Interval:
+    """What a soft return can be: sums of any length of `gamma^t (r_t + alpha * entropy_t)`.
+
+    Args:
+        rewards: that a step can have.
+        entropies: alpha times the policy's entropy, likewise.
+        discount: gamma < 1.
+    """
+    low, high = rewards.low + entropies.low, rewards.high + entropies.high
+    # An episode can end, so nothing more to come is one of the values.
+    return Interval(low.clamp(max=0.0) / (1.0 - discount), high.clamp(min=0.0) / (1.0 - discount))
 
 
 def soft_bellman_target(

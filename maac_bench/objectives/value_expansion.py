@@ -1,4 +1,4 @@
-"""Critic targets from a learned model: value expansion and STEVE."""
+"""Critic targets from a learned model: value expansion, STEVE, and along a rollout."""
 
 from __future__ import annotations
 
@@ -44,6 +44,32 @@ def expansion_candidates(
     widest = torch.broadcast_shapes(*(c.shape for c in candidates))
     stacked = torch.stack([candidate.expand(widest) for candidate in candidates])
     return reward + discount * stacked
+
+
+def path_targets(
+    trajectory: Trajectory, value: Tensor, temperature: Tensor | float = 0.0
+) -> list[Tensor]:
+    """Soft returns from every step of a rollout on, closed by a value (Feinberg et al. 2018).
+
+    `y_t = r_t + gamma_t V_tp1`, with `V_t = y_t - alpha log pi_t` for t < H and V_H given. gamma_t
+    is the discount, and 0 where step t terminated.
+
+    Args:
+        trajectory: an H-step rollout with batch [...].
+        value: soft state value V_H at its last state, [...].
+        temperature: alpha, broadcast against the batch.
+
+    Returns:
+        H of [...], first step first; what follows a termination is not to be used.
+    """
+    targets: list[Tensor] = []
+    for t in reversed(range(len(trajectory.actions))):
+        discount, following = trajectory.discounts[t : t + 2]
+        # Steps after a termination have no discount to divide by.
+        step = following / torch.where(discount > 0, discount, 1.0)
+        targets.append(trajectory.rewards[t] + step * value)
+        value = targets[-1] - temperature * trajectory.actions[t].log_prob
+    return targets[::-1]
 
 
 def candidate_variances(candidates: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from reports.curves import curve_figure
-from reports.style import BLUE, GREEN, ORANGE, PURPLE, RED, save
+from reports.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, save
 
 COLORS = {
     "maac": BLUE,
@@ -13,6 +13,14 @@ COLORS = {
     "maac-no-steve": GREEN,
     "maac-single-sample": PURPLE,
     "maac-plain-critic": RED,
+    "maac-plain-model": SKY,
+    "maac-plain": BLACK,
+    "maac-first-entropy": GREEN,
+    "maac-authors": GREY,
+    "maac-plus": RED,
+    "maac-plus-short-branches": ORANGE,
+    "maac-plus-steve": GREEN,
+    "maac-plus-unbounded": PURPLE,
 }
 
 

@@ -8,11 +8,22 @@ from reports.curve_report import CurveReport
 from reports.training_profiles import profiles
 
 PROFILES = profiles(("maac", "maac-h0", "maac-no-steve", "maac-single-sample"))
-# Whether the critics need the normalisation that the paper does not have.
-PROFILES["normalisation"] = replace(
-    PROFILES["mujoco"],
-    tasks={"maac_bench/HalfCheetah-v0": 15},
-    algorithms=("maac", "maac-plain-critic"),
-    label="reduced: small nets, one task, the first 15 episodes, 2 seeds",
-)
+_VARIANTS = {
+    # Which net needs the normalisation that the paper does not have.
+    "normalisation": (15, ("maac-plain-critic", "maac-plain-model", "maac-plain")),
+    # Whether it matters which actions' entropy is rewarded, and the authors' form as a whole.
+    "entropy": (15, ("maac-first-entropy", "maac-authors")),
+    # What of Kubo et al. (2025) helps, one part left out at a time.
+    "plus": (
+        25,
+        ("maac-plus", "maac-plus-short-branches", "maac-plus-steve", "maac-plus-unbounded"),
+    ),
+}
+for _name, (_episodes, _algorithms) in _VARIANTS.items():
+    PROFILES[_name] = replace(
+        PROFILES["mujoco"],
+        tasks={"maac_bench/HalfCheetah-v0": _episodes},
+        algorithms=("maac", *_algorithms),
+        label=f"reduced: small nets, one task, the first {_episodes} episodes, 2 seeds",
+    )
 REPORT = CurveReport("ablations", PROFILES, measures=("final", "area"), against="maac")

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from maac_bench.agent import Agent, World
+from maac_bench.agent import Agent
 from maac_bench.config import ActorSettings, Config, CriticSettings
 from maac_bench.dynamics import Ensemble
 from maac_bench.evaluation import Record
@@ -13,6 +13,7 @@ from maac_bench.nets import MLP, Normalizer
 from maac_bench.streams import Streams
 from maac_bench.tasks.base import never
 from maac_bench.types import Transition
+from maac_bench.world import World
 
 N, M = 3, 2
 ACTOR = ActorSettings(horizon=0, terminal_samples=1, hidden=(8,))

@@ -109,7 +109,7 @@ def test_the_critics_step_down_half_the_squared_error_and_leave_the_actor_alone(
         copies(model.parameters),
     )
     noise = draw(agent, world, batch)
-    target = agent.critic_target(world, batch, noise.target).value
+    target = agent.regression(world, batch, noise).target.value
     errors = agent.critics(batch.state, batch.action) - target
     expected = first_adam_step(
         agent.critics.parameters, 0.5 * errors.square().mean(dim=-1).sum(), 0.01

@@ -42,6 +42,7 @@ def after(rollouts: int, config: Config, training: TrainingTask, seeds=(0, 1)) -
     [
         ("maac", PENDULUM, STEPS),
         ("mbpo", PENDULUM, STEPS),
+        ("maac-plus", PENDULUM, STEPS),
         ("sac", PENDULUM, 7),
         ("maac", "Hopper-v5", 100),
         ("sac", "maac_bench/HalfCheetah-v0", 33),

@@ -19,7 +19,14 @@ pytestmark = [
 
 @pytest.mark.parametrize(
     ("algorithm", "learns_outcome"),
-    [("sac", False), ("maac", False), ("maac", True), ("maac-no-steve", False), ("steve", False)],
+    [
+        ("sac", False),
+        ("maac", False),
+        ("maac", True),
+        ("maac-no-steve", False),
+        ("maac-plus", False),
+        ("steve", False),
+    ],
 )
 def test_fused_updates_are_the_plain_ones(algorithm, learns_outcome):
     """Over several steps, so that gradients, optimisers and target networks count too.

@@ -54,6 +54,30 @@ def test_the_ablations_change_one_thing(size):
     assert preset("maac-no-steve", PENDULUM, size).expansion_horizon == 0
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_the_variants_change_one_thing(size):
+    """Of how many members serve a target without model steps, nothing reads it."""
+    plus = differences("maac", "maac-plus", size) - {"critic.target_members"}
+    parts = {
+        "maac-plus-short-branches": {"data.branch_length", "data.branch_ramp"},
+        "maac-plus-steve": {"critic.target"},
+        "maac-plus-unbounded": {"critic.bounded"},
+    }
+    assert plus == set.union(*parts.values())
+    for name, part in parts.items():
+        assert differences("maac-plus", name, size) - {"critic.target_members"} == part
+    assert differences("maac", "maac-first-entropy", size) == {"actor.entropy"}
+    assert differences("maac", "maac-plain-critic", size) == {"critic.layer_norm"}
+    assert differences("maac", "maac-plain-model", size) == {"model.layer_norm"}
+    both = {"critic.layer_norm", "model.layer_norm"}
+    assert differences("maac", "maac-plain", size) == both
+
+
+def test_a_path_target_needs_a_path():
+    with pytest.raises(ValueError, match="horizon must be at least 1"):
+        Config(actor=ActorSettings(horizon=0), critic=CriticSettings(target="path"))
+
+
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_sizes_leave_the_algorithm_alone(name):
     """Tiny ones also have rates and intervals to match."""

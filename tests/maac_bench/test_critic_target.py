@@ -1,13 +1,20 @@
 """What the critics are regressed on: reductions, and tagged doubles that say which part ran."""
 
+import math
+
 import pytest
 import torch
 
-from maac_bench.agent import World
-from maac_bench.objectives.soft_bellman import soft_bellman_target
+from maac_bench.objectives.soft_bellman import (
+    Interval,
+    soft_bellman_target,
+    soft_return_interval,
+)
+from maac_bench.rollout import rollout
 from maac_bench.streams import Streams
 from maac_bench.tasks.base import never
-from tests.maac_bench.agents import draw, make_agent, make_batch, make_world, tagged_model
+from maac_bench.world import World
+from tests.maac_bench.agents import M, draw, make_agent, make_batch, make_world, tagged_model
 from tests.maac_bench.trainers import fill_
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -16,7 +23,7 @@ COLD = {"initial_temperature": 1e-30}
 
 
 def target_of(agent, world, batch):
-    return agent.critic_target(world, batch, draw(agent, world, batch).target)
+    return agent.regression(world, batch, draw(agent, world, batch)).target
 
 
 def constant_critics(agent, *values):
@@ -29,8 +36,8 @@ def constant_critics(agent, *values):
 def test_td_is_the_soft_bellman_target_of_the_target_networks(count):
     agent, batch, world = make_agent(count=count), make_batch(), make_world()
     fill_(agent.critics.parameters, 7.0)
-    noise = draw(agent, world, batch).target
-    action = agent.policy.sample(batch.next_state, noise.terminal[:, 0, :, 0])
+    noise = draw(agent, world, batch)
+    action = agent.policy.sample(batch.next_state, noise.target.terminal[:, 0, :, 0])
     expected = soft_bellman_target(
         batch.reward,
         0.5 * (1.0 - batch.terminated),
@@ -38,7 +45,7 @@ def test_td_is_the_soft_bellman_target_of_the_target_networks(count):
         action.log_prob,
         agent.temperature.unsqueeze(-1),
     )
-    target = agent.critic_target(world, batch, noise)
+    target = agent.regression(world, batch, noise).target
     torch.testing.assert_close(target.value, expected)
     assert not target.value.requires_grad
 
@@ -98,12 +105,15 @@ def test_steve_with_one_member_and_one_critic_is_the_mean_over_horizons():
     for horizon in range(3):
         agent = make_agent(count=1, target="expansion", target_horizon=horizon)
         steve = make_agent(count=1, target="steve", target_horizon=2)
-        noise = draw(steve, world, batch).target
-        first = noise._replace(action=noise.action[:horizon], model=noise.model[:horizon])
+        noise = draw(steve, world, batch)
+        first = noise.target._replace(
+            action=noise.target.action[:horizon], model=noise.target.model[:horizon]
+        )
         if horizon < 2:  # the last action of a shorter expansion is that candidate's own
-            first = first._replace(terminal=noise.action[horizon].unsqueeze(-2))
-        targets.append(agent.critic_target(world, batch, first).value)
-    result = steve.critic_target(world, batch, noise)
+            first = first._replace(terminal=noise.target.action[horizon].unsqueeze(-2))
+        shorter = noise._replace(target=first)
+        targets.append(agent.regression(world, batch, shorter).target.value)
+    result = steve.regression(world, batch, noise).target
     torch.testing.assert_close(result.value, torch.stack(targets).mean(dim=0))
     torch.testing.assert_close(result.weights, torch.full((3, 1), 1 / 3))
 
@@ -126,26 +136,129 @@ def test_the_temperature_enters_every_imagined_step():
         hot = make_agent(
             actor={"initial_temperature": temperature}, target="expansion", target_horizon=1
         )
-        noise = draw(hot, world, batch).target
-        values.append(hot.critic_target(world, batch, noise).value)
-    first = hot.policy.sample(batch.next_state, noise.action[0][:, 0])
-    second = hot.policy.sample(batch.next_state + 0.5, noise.terminal[:, 0, :, 0])
+        noise = draw(hot, world, batch)
+        values.append(hot.regression(world, batch, noise).target.value)
+    first = hot.policy.sample(batch.next_state, noise.target.action[0][:, 0])
+    second = hot.policy.sample(batch.next_state + 0.5, noise.target.terminal[:, 0, :, 0])
     entropy = -(first.log_prob + 0.5 * second.log_prob)
     expected = 0.5 * (1 - batch.terminated) * 2.0 * entropy
     torch.testing.assert_close(values[0] - values[1], expected)
 
 
-@pytest.mark.parametrize("settings", [{}, {"target": "steve", "target_horizon": 1}])
+PATH = {"horizon": 2, "terminal_samples": 3}
+
+
+def test_the_path_target_follows_the_actors_own_rollout():
+    """Its states, its actions, and what the rewards and the smaller critic add up to from each."""
+    agent = make_agent(actor={**COLD, **PATH}, target="path")
+    constant_critics(agent, 5.0, 3.0)
+    batch, world = make_batch(), make_world(tagged_model(10.0))
+    noise = draw(agent, world, batch)
+    found = agent.regression(world, batch, noise)
+    followed = rollout(
+        world.problem(world.dynamics, agent.targets), agent.policy, batch.state, noise.actor
+    )
+    start = batch.state[..., 0]
+    second = start + 20.0 + 0.5 * 3.0
+    torch.testing.assert_close(
+        found.target.value, torch.cat([start + 10.0 + 0.5 * second, second], -1)
+    )
+    torch.testing.assert_close(found.state, torch.cat([batch.state, batch.state + 10.0], dim=1))
+    torch.testing.assert_close(found.action, torch.cat([a.value for a in followed.actions], dim=1))
+    assert not found.target.value.requires_grad
+    assert not found.action.requires_grad
+
+
+def test_the_path_target_closes_with_the_mean_over_terminal_actions():
+    """With the temperature: each action's entropy, except that of the step's own action."""
+    agent = make_agent(actor={"initial_temperature": 2.0, **PATH}, target="path")
+    batch, world = make_batch(), make_world(tagged_model(0.5))
+    noise = draw(agent, world, batch)
+    last = (batch.state + 1.0).unsqueeze(-2)
+    action = agent.policy.sample(last, noise.actor.terminal)
+    values = agent.targets(last.expand(-1, -1, 3, -1), action.value).amin(dim=0)
+    closing = (values - 2.0 * action.log_prob).mean(dim=-1)
+    between = agent.policy.sample(batch.state + 0.5, noise.actor.action[1]).log_prob
+    start = batch.state[..., 0]
+    second = start + 1.0 + 0.5 * closing
+    first = start + 0.5 + 0.5 * (second - 2.0 * between)
+    found = agent.regression(world, batch, noise).target.value
+    torch.testing.assert_close(found, torch.cat([first, second], dim=-1))
+
+
+def test_rows_after_an_imagined_end_do_not_move_the_critics():
+    """Every rollout ends with its first step: the second ones are not there."""
+
+    def always(state, action, next_state):
+        return torch.ones_like(state[..., 0])
+
+    agent = make_agent(actor={**COLD, **PATH}, target="path")
+    batch, world = make_batch(), make_world(tagged_model(10.0))._replace(terminated=always)
+    noise = draw(agent, world, batch)
+    found = agent.regression(world, batch, noise)
+    assert found.alive.tolist() == [[1.0] * 6 + [0.0] * 6]
+    values = agent.critics(found.state[:, :6], found.action[:, :6])
+    errors = values - found.target.value[:, :6]
+    loss = agent.update(world, batch, noise)["critic_loss"]
+    torch.testing.assert_close(loss, 0.5 * errors.square().sum(dim=-1).sum(dim=0) / 12)
+
+
+def test_bounded_critics_promise_no_more_than_the_rewards_seen():
+    """A target network that says 1000 or -1000 where rewards in [-1, 2] were seen, gamma = 1/2."""
+    alpha, batch = 0.1, make_batch()._replace(terminated=torch.zeros(1, 6))
+    seen = Interval(torch.tensor([-1.0]), torch.tensor([2.0]))
+    entropies = (-M * alpha, M * alpha * math.log(2.0))
+    for said, bound in ((1000.0, 2.0 + entropies[1]), (-1000.0, -1.0 + entropies[0])):
+        agent = make_agent(actor={"initial_temperature": alpha}, bounded=True)
+        constant_critics(agent, said, said)
+        world = make_world()._replace(rewards=seen)
+        noise = draw(agent, world, batch)
+        action = agent.policy.sample(batch.next_state, noise.target.terminal[:, 0, :, 0])
+        expected = batch.reward + 0.5 * (2.0 * bound - alpha * action.log_prob)
+        torch.testing.assert_close(agent.regression(world, batch, noise).target.value, expected)
+
+
+def test_bounds_leave_alone_what_lies_within_them():
+    batch = make_batch()
+    seen = Interval(torch.tensor([-9.0]), torch.tensor([9.0]))
+    world = make_world()._replace(rewards=seen)
+    free, bounded = (target_of(make_agent(bounded=b), world, batch) for b in (False, True))
+    assert torch.equal(free.value, bounded.value)
+
+
+def test_no_return_is_below_zero_where_every_reward_is_positive():
+    """An episode can end before any more of them."""
+    interval = soft_return_interval(
+        Interval(torch.tensor(2.0), torch.tensor(3.0)),
+        Interval(torch.zeros(()), torch.ones(())),
+        0.75,
+    )
+    assert [float(x) for x in interval] == [0.0, 16.0]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"target": "steve", "target_horizon": 1},
+        {"target": "path", "actor": PATH},
+        {"bounded": True},
+    ],
+)
 def test_a_constant_reward_is_worth_the_geometric_sum(settings):
     """Q = 1 / (1 - gamma) for a reward of 1 that never ends: 2 for a discount of 1/2."""
+    still = {"initial_temperature": 1e-8, "temperature_learning_rate": 0.0}
     agent = make_agent(
-        actor={"initial_temperature": 1e-8, "temperature_learning_rate": 0.0},
         learning_rate=1e-2,
         target_rate=0.1,
-        **settings,
+        **{**settings, "actor": {**still, **settings.get("actor", {})}},
     )
     world = World(
-        tagged_model(0.1, -0.1), lambda s, a, s_next: torch.ones_like(s[..., 0]), never, 0.5
+        tagged_model(0.1, -0.1),
+        lambda s, a, s_next: torch.ones_like(s[..., 0]),
+        never,
+        0.5,
+        Interval(torch.zeros(1), torch.ones(1)),
     )
     stream, batch = Streams([0], "update"), make_batch(size=32)
     batch = batch._replace(reward=torch.ones(1, 32), terminated=torch.zeros(1, 32))

@@ -81,8 +81,8 @@ def test_a_task_without_functions_of_its_own_is_trained_on_learned_ones():
     rows = rows_of(trainer, 2)
     assert not trainer.failures
     assert rows[0][-1]["updates"] == 20
-    data = trainer.imagined.all()
-    expected = trainer.outcome.reward(data.state, data.action, data.next_state)
+    data = trainer.imagination.data.all()
+    expected = trainer.imagination.outcome.reward(data.state, data.action, data.next_state)
     torch.testing.assert_close(data.reward, expected)
     with pytest.raises(ValueError, match="not known before they are learned"):
         training.task.reward(data.state, data.action, data.next_state)

@@ -3,10 +3,11 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from maac_bench.agent import Agent, World
+from maac_bench.agent import Agent
 from maac_bench.planning import Planner, PlannerSettings
 from maac_bench.presets import preset
 from maac_bench.streams import Streams
+from maac_bench.world import World
 
 
 class Adder(NamedTuple):

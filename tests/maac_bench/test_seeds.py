@@ -82,7 +82,7 @@ def test_a_seed_whose_model_breaks_is_named_and_leaves_the_other_alone():
     for trainer in (broken, whole):
         trainer.rollout()
         trainer.prepare()
-    fill_([p[1] for p in broken.world.model.parameters], float("nan"))
+    fill_([p[1] for p in broken.imagination.world.model.parameters], float("nan"))
     rows, expected = rows_of(broken, 1), rows_of(whole, 1)
     assert [failure.seed for failure in broken.failures] == [1]
     assert broken.failures[0].reason == (

@@ -26,7 +26,7 @@ def test_every_algorithm_trains(algorithm):
     rows = rows_of(trainer, 2)[0]
     assert rows[-1]["updates"] == 10
     assert ("model_nll_0" in rows[-1]) is trainer.config.uses_model
-    assert (len(trainer.imagined) > 0) is (trainer.config.data.model_rows > 0)
+    assert (len(trainer.imagination.data) > 0) is (trainer.config.data.model_rows > 0)
     assert not trainer.failures
 
 
@@ -55,7 +55,7 @@ def test_fits_branches_and_updates_come_when_they_are_due():
     assert [row["env_steps"] for row in rows] == [10, 20, 30, 40]
     assert [row["rollout"] for row in rows] == [1, 2, 3, 4]
     assert trainer.real.added == 40
-    assert trainer.imagined.added == 4 * 50
+    assert trainer.imagination.data.added == 4 * 50
 
 
 def test_every_real_step_is_in_the_replay_as_it_happened():
@@ -74,12 +74,12 @@ def test_branches_start_at_real_states_and_follow_the_model():
     config = replace(config, model=replace(config.model, members=1, noisy=False))
     trainer = tiny_trainer((0, 1), config)
     rows_of(trainer, 2)
-    data, real = trainer.imagined.all(), trainer.real.all().state
+    data, real = trainer.imagination.data.all(), trainer.real.all().state
     for k in range(2):
         known = {tuple(state.tolist()) for state in real[k]}
         assert all(tuple(state.tolist()) in known for state in data.state[k, :10])
     torch.testing.assert_close(data.state[:, 10:], data.next_state[:, :20])
-    model = trainer.world.model
+    model = trainer.imagination.world.model
     assert isinstance(model, Ensemble)
     mean, _ = model.predict(data.state.unsqueeze(1), data.action.unsqueeze(1))
     torch.testing.assert_close(data.next_state, data.state + model.targets.inverse(mean)[:, 0])
@@ -93,16 +93,20 @@ def test_the_best_members_serve_and_all_are_fitted_further(monkeypatch):
         begun.append(ensemble)
         return refit_model(ensemble, *args)
 
-    monkeypatch.setattr("maac_bench.trainer.refit_model", spy)
+    monkeypatch.setattr("maac_bench.imagination.refit_model", spy)
     trainer = tiny_trainer((0, 1, 2), tiny_config("mbpo"))
     rows_of(trainer, 3)
-    assert trainer.model is not None
-    assert trainer.fit is not None
-    assert trainer.world.model is not None
+    assert trainer.imagination.model is not None
+    assert trainer.imagination.fit is not None
+    assert trainer.imagination.world.model is not None
     assert [ensemble.members for ensemble in begun] == [2, 2]
-    assert trainer.world.model.members == 1
-    best = trainer.fit.validation_nll.argmin(dim=1)
-    for elite, every in zip(trainer.world.model.parameters, trainer.model.parameters, strict=True):
+    assert trainer.imagination.world.model.members == 1
+    best = trainer.imagination.fit.validation_nll.argmin(dim=1)
+    for elite, every in zip(
+        trainer.imagination.world.model.parameters,
+        trainer.imagination.model.parameters,
+        strict=True,
+    ):
         for k in range(3):
             assert torch.equal(elite[k, 0], every[k, best[k]])
 
@@ -113,7 +117,7 @@ def test_branches_that_have_ended_are_not_followed():
     config = tiny_config(branch_length=(4, 4), branch_transitions=200)
     trainer = tiny_trainer((0, 1), config, hopper(30))
     rows_of(trainer, 2)
-    data = trainer.imagined.all()
+    data = trainer.imagination.data.all()
     fallen = trainer.task.terminated(data.state, data.action, data.next_state)
     assert torch.equal(fallen, data.terminated)
     began = trainer.task.terminated(data.state, data.action, data.state)
@@ -128,7 +132,7 @@ def test_every_fit_holds_out_by_the_same_draw(monkeypatch):
         splits.append(split.state())
         return refit_model(ensemble, pairs, config, streams, split)
 
-    monkeypatch.setattr("maac_bench.trainer.refit_model", spy)
+    monkeypatch.setattr("maac_bench.imagination.refit_model", spy)
     rows_of(tiny_trainer((0, 1)), 3)
     assert len(splits) == 2
     assert torch.equal(splits[0], splits[1])
@@ -144,3 +148,12 @@ def test_what_is_held_out_stays_held_out_as_data_grow():
         assert not set(train[k].tolist()) & set(more_held[k].tolist())
         assert set(more_held[k].tolist()) | set(more_train[k].tolist()) == set(range(97))
     assert not torch.equal(held[0], held[1])
+
+
+def test_bounded_critics_are_told_the_least_and_the_largest_reward():
+    trainer = tiny_trainer((0, 1), tiny_config("maac-plus"))
+    trainer.rollout()
+    seen, rewards = trainer.imagination.world.rewards, trainer.real.all().reward
+    assert torch.equal(seen.low, rewards.amin(dim=1).clamp(max=0.0))
+    assert torch.equal(seen.high, rewards.amax(dim=1).clamp(min=0.0))
+    assert tiny_trainer((0,)).imagination.world.rewards is None

@@ -5,6 +5,7 @@ from maac_bench.objectives.soft_bellman import soft_bellman_target
 from maac_bench.objectives.value_expansion import (
     candidate_variances,
     expansion_candidates,
+    path_targets,
     steve_weights,
 )
 from maac_bench.rollout import rollout
@@ -93,6 +94,32 @@ def test_nothing_counts_after_an_imagined_end():
     whole = 7.0 + 0.5 * (1.0 + 0.5 * 2.0)
     one_step = 7.0 + 0.5 * (1.0 + 0.5 * 100.0)
     assert candidates.flatten().tolist() == [57.0, one_step, whole, whole, whole]
+
+
+def test_targets_along_a_path_are_the_sums_worked_out_by_hand():
+    path = imagined([2.0, 3.0], [-1.0, 4.0], [1.0, 0.9, 0.81])
+    targets = path_targets(path, torch.tensor([30.0]), 0.5)
+    last = 3.0 + 0.9 * 30.0
+    first = 2.0 + 0.9 * (last - 0.5 * 4.0)  # its own action's entropy is no part of Q
+    assert torch.cat(targets).tolist() == pytest.approx([first, last])
+
+
+def test_targets_along_a_path_stop_where_it_ends():
+    """The second of three steps ends the episode."""
+    path = imagined([2.0, 3.0, 5.0], [0.0, 0.0, 0.0], [1.0, 0.9, 0.0, 0.0])
+    targets = torch.cat(path_targets(path, torch.tensor([30.0])))
+    assert torch.isfinite(targets).all()
+    assert targets[:2].tolist() == pytest.approx([2.0 + 0.9 * 3.0, 3.0])
+
+
+def test_one_step_along_a_path_is_the_soft_bellman_target():
+    """So is the last step of any; the state value is the critic's less the entropy."""
+    values, log_prob, alpha = torch.tensor([[7.0], [9.0]]), torch.tensor([0.3]), 0.2
+    path = imagined([2.0], [5.0], [1.0, 0.9])
+    (target,) = path_targets(path, values.amin(dim=0) - alpha * log_prob, alpha)
+    reward, discount = torch.tensor([2.0]), torch.tensor([0.9])
+    expected = soft_bellman_target(reward, discount, values, log_prob, alpha)
+    torch.testing.assert_close(target, expected)
 
 
 def test_the_zero_step_spread_is_the_critics_and_unbiased():

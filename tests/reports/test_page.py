@@ -125,7 +125,9 @@ def test_what_is_missing_is_named(reduced):
     assert "Not run yet: profile paper." in text  # figure2
     assert text.count("Not run yet: profiles quick, paper.") == 3  # of three
     assert text.count("Not run yet: profiles quick, mujoco, paper.") == 1  # table1
-    assert "Not run yet: profiles quick, mujoco, normalisation, paper." in text  # ablations
+    assert (
+        "Not run yet: profiles quick, mujoco, normalisation, entropy, plus, paper." in text
+    )  # ablations
     assert "Not run yet: <code>make bench</code>" in text
     assert "Missing: docs/errata.md" in text
     assert "<strong>Unfinished:</strong> Made/sac seed 1: 40 of 60 episodes" in text
