@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from maac_bench.names import lookup
 from maac_bench.run import checkpoint_digest, checkpoint_rollouts
 from maac_bench.run_gradient_error import Measurement, gradient_error
 from reports import provenance
+from reports.files import as_published, file_digest, read_csv
 from reports.training_profiles import directory, profiles
 from reports.training_runs import TrainingRun, commits, run_all
 from reports.units import Experiment, run
@@ -46,6 +51,8 @@ def make_data(profile: str, folder: Path, runs: Path) -> bool:
 def collect(profile: str, folder: Path, runs: Path) -> bool:
     """Measure at the ages whose checkpoints are there; True if the tables changed.
 
+    What is published of the same run at other ages stays.
+
     Args:
         profile: which size.
         folder: the report's.
@@ -64,18 +71,17 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
             f"{path} has no checkpoint of the ages {ages}: train it first, or, if it has been "
             "trained without keeping them, move it away"
         )
-    missing = [f"age {age}: no checkpoint" for age in size.ages if age not in held]
     dials = {"task": TASK, "measurements": [asdict(one) for one in MEASUREMENTS]}
     configuration: dict[str, Any] = {
         "profile": profile,
         "label": TRAINED[size.training].label,
         "seeds": list(trained.seeds),
-        "ages": held,
         **dials,
     }
-    origin = provenance.record(
-        f"maac-bench figure gradient_error --profile {profile}", configuration
-    )
+    origin = provenance.record(f"maac-bench figure gradient_error --profile {profile}", {})
+    origin["runs"] = commits([trained], home)
+    gone = [age for age in size.ages if age not in held]
+    kept = _published(folder, gone, json.loads(json.dumps(configuration)), origin["runs"])
     # Named after what is measured: a run that has gone on, or another one in its place, is not
     # mistaken for it, and ages that have not changed are not measured again.
     units = {
@@ -87,13 +93,38 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     }
     data = run(Experiment("gradient_error", units, dials), runs)
     data.insert(0, "profile", profile)
+    data = pd.concat([as_published(data), kept], ignore_index=True)
+    # By measurement and age, as if all had been measured at once.
+    order = [one.through for one in MEASUREMENTS]
+    data = data.sort_values(
+        ["through", "rollout"],
+        key=lambda column: column.map(order.index) if column.name == "through" else column,
+        kind="stable",
+        ignore_index=True,
+    )
+    known = set(data["rollout"])
+    configuration["ages"] = [age for age in size.ages if age in known]
+    missing = [f"age {age}: no checkpoint" for age in size.ages if age not in known]
     for line in missing:
         print(f"unfinished: {line}")
-    return provenance.publish(
-        {"data.csv": data},
-        folder,
-        {**origin, "runs": commits([trained], home), "unfinished": missing},
-    )
+    origin |= {"configuration": configuration, "unfinished": missing}
+    return provenance.publish({"data.csv": data}, folder, origin)
+
+
+def _published(
+    folder: Path, ages: Sequence[int], configuration: Mapping[str, Any], runs: Mapping[str, str]
+) -> pd.DataFrame:
+    """What a report has of these ages, if it measured the same run in the same way."""
+    if not ages or not (folder / "provenance.json").exists():
+        return pd.DataFrame()
+    origin = provenance.load(folder)
+    same = {**origin["configuration"], "ages": None} == {**configuration, "ages": None}
+    path = folder / "data.csv"
+    whole = path.exists() and file_digest(path) == origin.get("tables", {}).get("data.csv")
+    if not (same and whole and origin.get("runs") == runs):
+        return pd.DataFrame()
+    data = read_csv(path, ["rollout", "through"])
+    return data[data["rollout"].isin(ages)]
 
 
 def _trained(size: Size) -> TrainingRun:

@@ -20,15 +20,16 @@ OPTIONS = ["--horizons", "0", "2", "--samples", "4", "--reference-steps", "3"]
 OPTIONS += ["--replicates", "3"]
 
 
-def make_run(path, algorithm="maac", task=CHEETAH):
-    """A run of two seeds after its random rollout and one with a model."""
+def make_run(path, algorithm="maac", task=CHEETAH, rollouts=2):
+    """A run of two seeds after its random rollout and one or more with a model."""
     config = tiny_config(algorithm)
     trainer = tiny_trainer((3, 4), config, tiny_training(task))
-    for _ in range(2):
-        trainer.rollout()
     identity = {"task": task, "algorithm": algorithm, "seeds": [3, 4], "config": to_dict(config)}
     run = RunDirectory(path, identity, {"commit": "abc"})
-    run.save(capture(trainer))
+    for _ in range(rollouts):
+        trainer.rollout()
+        if trainer.imagination.model is not None:
+            run.save(capture(trainer))
     run.close()
     trainer.close()
     return path

@@ -55,6 +55,27 @@ def test_ages_that_are_there_are_measured_and_the_others_named(small, tmp_path, 
     assert (out / "gradient_error.png").read_bytes() == first
 
 
+def test_what_is_published_of_a_run_outlives_its_checkpoints(small, monkeypatch, tmp_path):
+    """Unless another run has taken its place."""
+    home, out = tmp_path.joinpath(*HOME), tmp_path / "out"
+    monkeypatch.setitem(report.PROFILES, "quick", report.Size("mujoco", (2, 3)))
+    make_run(home, rollouts=3)
+    older = home / "checkpoint" / "rollout-000002"
+    assert report.collect("quick", out, tmp_path)
+    before = (out / "data.csv").read_bytes()
+    origin = json.loads((out / "provenance.json").read_text())
+    assert origin["configuration"]["ages"] == [2, 3]
+    for suffix in (".json", ".safetensors"):
+        older.with_suffix(suffix).unlink()
+    assert not report.collect("quick", out, tmp_path)
+    assert (out / "data.csv").read_bytes() == before
+    assert json.loads((out / "provenance.json").read_text()) == origin
+    path = home / "provenance.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "commit": "another"}))
+    assert report.collect("quick", out, tmp_path)
+    assert set(pd.read_csv(out / "data.csv")["rollout"]) == {3}
+
+
 def test_without_a_checkpoint_there_is_nothing_to_measure(small, tmp_path):
     with pytest.raises(ValueError, match="no checkpoint of the ages 2, 5: train it first"):
         report.collect("quick", tmp_path / "out", tmp_path)
