@@ -1,0 +1,43 @@
+"""`make first-use`: wall-clock time of the README's commands in a fresh clone -> first_use/.
+
+What is measured is the last commit, with the interpreter that runs this. Downloads count.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from reports import provenance
+from reports.files import ROOT
+
+FOLDER = Path(__file__).parent / "first_use"
+TARGETS = ("setup", "figure3", "figure3", "test", "figures", "report")
+
+
+def main() -> None:
+    """Run every target once, one after another; a second one of a name finds the first's work."""
+    origin = provenance.record("make first-use", {"processors": os.cpu_count()})
+    rows = []
+    with tempfile.TemporaryDirectory() as place:
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), place], check=True)
+        for target in TARGETS:
+            again = any(row["target"] == target for row in rows)
+            begin = time.perf_counter()
+            subprocess.run(
+                ["make", "--quiet", f"PYTHON={sys.executable}", target], cwd=place, check=True
+            )
+            seconds = time.perf_counter() - begin
+            rows.append({"target": target, "again": int(again), "seconds": seconds})
+    provenance.publish({"results.csv": pd.DataFrame(rows)}, FOLDER, origin)
+    print(f"written: {FOLDER / 'results.csv'}")
+
+
+if __name__ == "__main__":
+    main()
