@@ -1,10 +1,10 @@
-"""Gradient error on HalfCheetah from end to end: at several ages of MAAC's run."""
+"""Gradient error on HalfCheetah from end to end: at several ages of a run."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from maac_bench.run import checkpoint_digest, checkpoint_rollouts
 from maac_bench.run_gradient_error import Measurement, gradient_error
 from reports import provenance
 from reports.files import as_published, file_digest, read_csv
-from reports.training_profiles import directory, profiles
+from reports.training_profiles import Profile, directory, profiles
 from reports.training_runs import TrainingRun, commits, run_all
 from reports.units import Experiment, run
 
@@ -25,26 +25,44 @@ MEASUREMENTS = (
     Measurement(through="score_function", samples=128, replicates=500),
     Measurement(through="pathwise", samples=64),
 )
-TRAINED = profiles(("maac",))
+_TRAINED = profiles(("maac",))
 
 
 class Size(NamedTuple):
-    """Which runs are measured. training: their profile. ages: after how many episodes."""
+    """Which run is measured, and when.
 
-    training: str
+    training: trains one algorithm on the task, maybe among others. ages: after how many episodes.
+    """
+
+    training: Profile
     ages: tuple[int, ...]
+
+    @property
+    def run(self) -> TrainingRun:
+        """The run, as the learning curves have it."""
+        return next(one for one in self.training.runs() if one.task == TASK)
 
 
 PROFILES = {
-    "quick": Size("mujoco", (10, 20, 30, 40, 50)),
-    "paper": Size("paper", (10, 20, 50, 100, 200)),
+    "quick": Size(_TRAINED["mujoco"], (10, 20, 30, 40, 50)),
+    # Whether the gradient gains where the critics are trained along the actor's own rollout.
+    "plus": Size(
+        replace(
+            _TRAINED["mujoco"],
+            tasks={TASK: 25},
+            algorithms=("maac-plus",),
+            label="maac-plus; reduced: small nets, one task, 25 of 200 episodes, 2 of 4 seeds",
+        ),
+        (10, 20),
+    ),
+    "paper": Size(_TRAINED["paper"], (10, 20, 50, 100, 200)),
 }
 
 
 def make_data(profile: str, folder: Path, runs: Path) -> bool:
     """Train what is missing, then `collect`."""
     size = lookup("profile", profile, PROFILES)
-    run_all([_trained(size)], directory(TRAINED[size.training], runs))
+    run_all([size.run], directory(size.training, runs))
     return collect(profile, folder, runs)
 
 
@@ -62,7 +80,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
         ValueError: an unknown profile, or no checkpoint of any of the ages.
     """
     size = lookup("profile", profile, PROFILES)
-    trained, home = _trained(size), directory(TRAINED[size.training], runs)
+    trained, home = size.run, directory(size.training, runs)
     path = home / trained.name
     held = [age for age in size.ages if age in checkpoint_rollouts(path)]
     if not held:
@@ -74,7 +92,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     dials = {"task": TASK, "measurements": [asdict(one) for one in MEASUREMENTS]}
     configuration: dict[str, Any] = {
         "profile": profile,
-        "label": TRAINED[size.training].label,
+        "label": size.training.label,
         "seeds": list(trained.seeds),
         **dials,
     }
@@ -125,8 +143,3 @@ def _published(
         return pd.DataFrame()
     data = read_csv(path, ["rollout", "through"])
     return data[data["rollout"].isin(ages)]
-
-
-def _trained(size: Size) -> TrainingRun:
-    """MAAC's run on the task, as the learning curves have it."""
-    return next(one for one in TRAINED[size.training].runs() if one.task == TASK)

@@ -75,7 +75,7 @@ SECTIONS = {
     ),
     "gradient_error": Section(
         "Gradient error on a robot: learned against true MuJoCo dynamics",
-        ("quick", "paper"),
+        ("quick", "plus", "paper"),
         None,
         "",
         ("gradient_error",),

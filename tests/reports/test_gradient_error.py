@@ -11,6 +11,7 @@ from maac_bench.run_gradient_error import Measurement
 from reports.gradient_error import report
 from reports.gradient_error.figure import draw
 from reports.style import use_style
+from reports.training_profiles import profiles
 from tests.maac_bench.test_run_gradient_error import make_run
 
 HOME = ("training", "small", "HalfCheetah-v0", "maac")
@@ -18,7 +19,9 @@ HOME = ("training", "small", "HalfCheetah-v0", "maac")
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setitem(report.PROFILES, "quick", report.Size("mujoco", (2, 5)))
+    monkeypatch.setitem(
+        report.PROFILES, "quick", report.Size(profiles(("maac",))["mujoco"], (2, 5))
+    )
     dials = {"horizons": (0, 2), "samples": 4, "reference_steps": 3}
     both = (
         Measurement(through="score_function", replicates=2, **dials),
@@ -58,7 +61,9 @@ def test_ages_that_are_there_are_measured_and_the_others_named(small, tmp_path, 
 def test_what_is_published_of_a_run_outlives_its_checkpoints(small, monkeypatch, tmp_path):
     """Unless another run has taken its place."""
     home, out = tmp_path.joinpath(*HOME), tmp_path / "out"
-    monkeypatch.setitem(report.PROFILES, "quick", report.Size("mujoco", (2, 3)))
+    monkeypatch.setitem(
+        report.PROFILES, "quick", report.Size(profiles(("maac",))["mujoco"], (2, 3))
+    )
     make_run(home, rollouts=3)
     older = home / "checkpoint" / "rollout-000002"
     assert report.collect("quick", out, tmp_path)

@@ -123,7 +123,8 @@ def test_embedded_errors_are_figure_3s_table(committed):
 def test_what_is_missing_is_named(reduced):
     text = build_page(reduced)
     assert "Not run yet: profile paper." in text  # figure2
-    assert text.count("Not run yet: profiles quick, paper.") == 3  # of three
+    assert text.count("Not run yet: profiles quick, paper.") == 2  # figure3 and estimators
+    assert "Not run yet: profiles quick, plus, paper." in text  # gradient_error
     assert text.count("Not run yet: profiles quick, mujoco, paper.") == 1  # table1
     assert (
         "Not run yet: profiles quick, mujoco, normalisation, entropy, plus, paper." in text
