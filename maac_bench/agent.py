@@ -1,4 +1,4 @@
-"""Actor, critics and temperature, and their update. Only this room stops gradients.
+"""Actor, critics and temperature, and their update, which alone decides where gradients stop.
 
 The objectives are those that are scored against the exact gradient; what is added here is which
 parameters each of them moves.
@@ -19,11 +19,10 @@ from maac_bench.data import StreamFactory
 from maac_bench.dynamics import NoDynamics
 from maac_bench.nets import Normalizer, init_mlp
 from maac_bench.objectives.pathwise import ActorTerms, actor_terms
-from maac_bench.objectives.soft_bellman import Interval, soft_return_interval
+from maac_bench.objectives.soft_bellman import soft_return_interval
 from maac_bench.objectives.temperature import temperature_loss
 from maac_bench.policies import SquashedGaussian
 from maac_bench.regression import (
-    Bootstrap,
     Regression,
     Target,
     expansion_regression,
@@ -31,7 +30,7 @@ from maac_bench.regression import (
 )
 from maac_bench.rollout import draw_rollout_noise
 from maac_bench.streams import Streams
-from maac_bench.types import Gradient, RolloutNoise, Transition
+from maac_bench.types import Gradient, Interval, RolloutNoise, Transition
 from maac_bench.world import World
 
 
@@ -153,13 +152,15 @@ class Agent:
         """What the critics are fitted to: TD, value expansion, STEVE or path; constants."""
         settings = self.config.critic
         interval = self._value_interval(world) if settings.bounded else None
-        bootstrap = Bootstrap(self.policy, self.targets, self.temperature, interval)
+        alpha = self.temperature
         if settings.target == "path":
             problem = world.problem(world.dynamics, self.targets)
-            return path_regression(bootstrap, problem, batch.state, noise.actor)
+            return path_regression(problem, self.policy, alpha, batch.state, noise.actor, interval)
         problem = world.problem(world.members(settings.target_members), self.targets)
         steve = settings.target == "steve"
-        return expansion_regression(bootstrap, problem, batch, noise.target, steve)
+        return expansion_regression(
+            problem, self.policy, alpha, batch, noise.target, steve, interval
+        )
 
     def _value_interval(self, world: World) -> Interval:
         """What soft values can be, by the rewards seen, [seeds] each."""
@@ -180,11 +181,12 @@ class Agent:
         return -(terms.value + self.temperature.unsqueeze(-1) * terms.entropy).mean(dim=-1)
 
     def _critic_step(self, world: World, batch: Transition, noise: UpdateNoise) -> CriticStep:
-        state, action, target, alive = self.regression(world, batch, noise)
-        values = self.critics(state, action)
-        loss = 0.5 * (alive * (values - target.value)).square().mean(dim=-1).sum(dim=0)
+        found = self.regression(world, batch, noise)
+        values = self.critics(found.state, found.action)
+        loss = found.mean(0.5 * (values - found.target.value).square()).sum(dim=0)
         gradient = _gradient(loss, self.critics.parameters)
-        return CriticStep(gradient, target, loss.detach(), values.detach().mean(dim=(0, -1)))
+        value = found.mean(values.detach()).mean(dim=0)
+        return CriticStep(gradient, found.target, loss.detach(), value)
 
     def _actor_step(self, world: World, state: Tensor, noise: RolloutNoise) -> ActorStep:
         terms = self.actor_terms(world, state, noise)

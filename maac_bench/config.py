@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ Target: TypeAlias = Literal["td", "expansion", "steve", "path"]
 
 def _require(config: object, low: float, *names: str) -> None:
     for name in names:
-        if not getattr(config, name) >= low:
+        if not low <= getattr(config, name) < math.inf:
             raise ValueError(f"{name} must be at least {low:g}, got {getattr(config, name)}")
 
 
@@ -28,8 +29,8 @@ def _require_net(config: object) -> None:
     if not hidden or min(hidden) < 1:
         raise ValueError(f"hidden must be positive layer widths, got {hidden}")
     rate = getattr(config, "learning_rate", 0.0)
-    if not rate > 0:
-        raise ValueError(f"learning_rate must be positive, got {rate}")
+    if not 0 < rate < math.inf:
+        raise ValueError(f"learning_rate must be positive and finite, got {rate}")
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,12 @@ class ActorSettings:
         _require_net(self)
         if self.entropy not in typing.get_args(Entropy):
             raise ValueError(f"entropy must be 'first' or 'path', got {self.entropy!r}")
-        if not self.initial_temperature > 0:
+        if not 0 < self.initial_temperature < math.inf:
             raise ValueError(
-                f"initial_temperature must be positive, got {self.initial_temperature}"
+                f"initial_temperature must be positive and finite, got {self.initial_temperature}"
             )
+        if not math.isfinite(self.target_entropy):
+            raise ValueError(f"target_entropy must be finite, got {self.target_entropy}")
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,8 @@ class CriticSettings:
     """The Q-functions and their targets (paper, Sec. 4.3)."""
 
     target: Target = "steve"
-    """td: one-step; expansion: H model steps; steve: weighted over 0 ... H model steps; path: the
-    actor's own rollout, every state of it"""
+    """td: one-step; expansion: H model steps; steve: weighted over 0 ... H model steps; path: every
+    step of the actor's own rollout"""
     target_horizon: int = 2
     """model steps of expansion and steve"""
     target_members: int = 0
@@ -135,10 +138,15 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train."""
-        _require(self, 1, "random_rollouts", "batch_size", "refit_every", "branch_every")
+        _require(self, 1, "random_rollouts", "refit_every", "branch_every")
+        _require(self, 2, "batch_size")  # the signal-to-noise estimate compares its halves
         _require(self, 0, "updates_per_step")
         if not 0 <= self.model_share <= 1:
             raise ValueError(f"model_share must lie in [0, 1], got {self.model_share}")
+        if self.model_share and not self.model_rows:
+            raise ValueError(
+                f"model_share {self.model_share} of batch_size {self.batch_size} is less than a row"
+            )
         first, last = self.branch_length
         if not 1 <= first <= last:
             raise ValueError(f"branch_length must be 1 <= first <= last, got {first}, {last}")
@@ -186,6 +194,11 @@ class Config:
                 f"target_members {self.critic.target_members} exceeds the ensemble's "
                 f"{self.model.serving} members that serve"
             )
+        if self.critic.target == "steve" and self.expansion_horizon and self.critic.count < 2:
+            raise ValueError(
+                "target steve weighs candidates by their spread, and that of one critic without "
+                "model steps is 0: count must be at least 2"
+            )
         if self.critic.target == "path" and not self.actor.horizon:
             raise ValueError("target path follows the actor's rollout: horizon must be at least 1")
 
@@ -198,9 +211,15 @@ class Config:
     @property
     def idle(self) -> dict[str, str]:
         """Settings that nothing reads, as the beginnings of their names, and why."""
-        found = {}
+        found: dict[str, str] = {}
         if not self.uses_model:
-            found["model."] = "no part of it uses a model"
+            found |= dict.fromkeys(("model.", "data.refit_every"), "no part of it uses a model")
+        if not self.actor.horizon:
+            found["actor.entropy"] = "its path has one action"
+        if not self.actor.temperature_learning_rate and not self.critic.bounded:
+            found["actor.target_entropy"] = "its temperature does not move"
+        if self.data.branch_length[0] == self.data.branch_length[1]:
+            found["data.branch_ramp"] = "its branches do not grow"
         if not self.data.model_rows:
             found |= dict.fromkeys(
                 ("data.branch_", "data.model_capacity"), "its batches hold no imagined transitions"

@@ -43,11 +43,12 @@ def concatenate(*parts: Transition) -> Transition:
 
 
 def living(data: Transition, alive: Tensor) -> Transition:
-    """Equally many rows of every seed: those after termination are replaced by living ones."""
+    """Equally many rows of every seed: living ones, evenly spread, in the place of dead ones."""
     if bool(alive.all()):
         return data
     order = alive.to(torch.int8).argsort(dim=1, descending=True, stable=True)
-    place = torch.arange(alive.shape[1], device=alive.device) % alive.sum(dim=1, keepdim=True)
+    rows, living_rows = alive.shape[1], alive.sum(dim=1, keepdim=True)
+    place = torch.arange(rows, device=alive.device) * living_rows // rows
     index = order.gather(1, place)
     return Transition(
         *(

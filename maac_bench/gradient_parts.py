@@ -39,13 +39,8 @@ from torch import Tensor
 
 from maac_bench.estimators.base import differentiate, per_sample_policy
 from maac_bench.objectives.pathwise import Entropy, actor_objective, h_step_return, path_entropy
-from maac_bench.objectives.score_function import (
-    Scored,
-    draw_terminal,
-    score_actions,
-    surrogate,
-)
-from maac_bench.rollout import rollout, unroll
+from maac_bench.objectives.score_function import Scored, score_actions, surrogate
+from maac_bench.rollout import draw_terminal, rollout, unroll
 from maac_bench.types import Action, Policy, Problem, RolloutNoise, Trajectory
 
 PARTS = {
@@ -185,11 +180,9 @@ def reference_objective(
         return acting(t).sample(state, noise.action[t])
 
     trajectory = unroll(setting.true, act, start, noise.model)
-    last = trajectory.states[-1].unsqueeze(-2)
-    terminal = acting(length).sample(last, noise.terminal)
-    last = last.expand(*noise.terminal.shape[:-1], last.shape[-1])
-    value = h_step_return(trajectory, setting.true.critic(last, terminal.value))
-    return value + setting.bonus(-path_entropy(trajectory, terminal, "path"))
+    last = draw_terminal(setting.true, acting(length), trajectory.states[-1], noise.terminal)
+    value = h_step_return(trajectory, last.values)
+    return value + setting.bonus(-path_entropy(trajectory, last.action, "path"))
 
 
 def tail_gradients(setting: Setting, start: Tensor, noise: RolloutNoise, horizon: int) -> Tensor:

@@ -19,13 +19,12 @@ from maac_bench.model_fitting import (
     new_ensemble,
     refit_model,
 )
-from maac_bench.objectives.soft_bellman import Interval
 from maac_bench.outcome import LearnedOutcome, outcome_pairs
 from maac_bench.replay import Replay
 from maac_bench.rollout import draw_rollout_noise, rollout, transitions
 from maac_bench.streams import Streams
 from maac_bench.tasks import TrainingTask
-from maac_bench.types import Problem
+from maac_bench.types import Interval, Problem
 from maac_bench.world import World
 
 
@@ -54,13 +53,13 @@ class Imagination:
         self._sizes = (task.state_size, task.action_size)
         self._learns_outcome = training.learns_outcome
         self.data = Replay(len(seeds), config.data.model_capacity, *self._sizes, device)
-        none = torch.zeros(len(seeds), device=device)
+        none = torch.full((len(seeds),), torch.inf, device=device)
         self.world = World(
             None,
             task.reward,
             task.terminated,
             task.discount if config.discount is None else config.discount,
-            Interval(none, none) if config.critic.bounded else None,
+            Interval(none, -none) if config.critic.bounded else None,
         )
         self.model: Ensemble | None = None
         self.fit: ModelReport | None = None

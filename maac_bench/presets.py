@@ -72,7 +72,7 @@ def _maac_plain() -> Config:
 
 
 def _maac_first_entropy() -> Config:
-    """MAAC that rewards the entropy of the first action alone, as the paper writes it."""
+    """MAAC that rewards the entropy of the first action alone, as the authors' code does."""
     base = _maac()
     return replace(base, actor=replace(base.actor, entropy="first"))
 
@@ -259,7 +259,9 @@ def _resized(config: Config, sizes: _Sizes | None) -> Config:
             batch_size=sizes.batch_size,
             updates_per_step=max(1, data.updates_per_step // sizes.updates_divisor),
             branch_transitions=sizes.branch_transitions,
-            model_capacity=4 * sizes.branch_transitions,
+            model_capacity=data.model_capacity
+            * sizes.branch_transitions
+            // data.branch_transitions,
         ),
     )
 

@@ -10,38 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from maac_bench.critics import NeuralCritics
-from maac_bench.objectives.soft_bellman import Interval
 from maac_bench.objectives.value_expansion import (
     candidate_variances,
     expansion_candidates,
     path_targets,
     steve_weights,
 )
-from maac_bench.policies import SquashedGaussian
-from maac_bench.rollout import rollout
-from maac_bench.types import Problem, RolloutNoise, Transition
-
-
-class Bootstrap(NamedTuple):
-    """Whose value closes a target.
-
-    policy: acts. critics: the target networks. temperature: alpha, [seeds]. interval: that the
-    networks' values are clipped to, [seeds] each.
-    """
-
-    policy: SquashedGaussian
-    critics: NeuralCritics
-    temperature: Tensor
-    interval: Interval | None = None
-
-    def values(self, state: Tensor, action: Tensor) -> Tensor:
-        """Every target network, [critics, seeds, ...]."""
-        values = self.critics(state, action)
-        if self.interval is None:
-            return values
-        low, high = (x.reshape(-1, *[1] * (values.dim() - 2)) for x in self.interval)
-        return values.clamp(low, high)
+from maac_bench.rollout import draw_terminal, rollout
+from maac_bench.types import Interval, Policy, Problem, RolloutNoise, Transition
 
 
 class Target(NamedTuple):
@@ -54,42 +30,64 @@ class Target(NamedTuple):
 class Regression(NamedTuple):
     """What the critics are fitted to: state [seeds, B, n], action [seeds, B, m] and their target.
 
-    alive: 0 in rows after a termination, which do not count, [seeds, B].
+    alive: False in rows after a termination, which do not count, [seeds, B]; None: all count.
     """
 
     state: Tensor
     action: Tensor
     target: Target
-    alive: Tensor | float = 1.0
+    alive: Tensor | None = None
+
+    def mean(self, each: Tensor) -> Tensor:
+        """Mean over the rows that count of each [..., seeds, B] -> [..., seeds]."""
+        if self.alive is None:
+            return each.mean(dim=-1)
+        # Not a product: 0 times what is not finite is not 0.
+        return torch.where(self.alive, each, 0.0).sum(dim=-1) / self.alive.sum(dim=-1)
 
 
 def expansion_regression(
-    bootstrap: Bootstrap, problem: Problem, batch: Transition, noise: RolloutNoise, steve: bool
+    problem: Problem,
+    policy: Policy,
+    temperature: Tensor,
+    batch: Transition,
+    noise: RolloutNoise,
+    steve: bool,
+    interval: Interval | None = None,
 ) -> Regression:
-    """Real and imagined transitions with soft targets that follow the model from their ends.
+    """Transitions with soft targets that follow the model from their ends.
 
     Args:
-        bootstrap: closes the targets.
-        problem: dynamics that step every member, [seeds, members, B, ...].
+        problem: dynamics that step every member, [seeds, members, B, ...]; the target networks.
+        policy: acts.
+        temperature: alpha, [seeds].
         batch: transitions [seeds, B, ...].
         noise: of H model steps, [seeds, 1, B, ...]; none of them gives the TD target.
         steve: weigh all horizons by the spread of their candidates; otherwise the last one counts.
+        interval: what the target networks' values are clipped to, [seeds] each.
     """
-    alpha = bootstrap.temperature.reshape(-1, 1, 1)
-    imagined = rollout(problem, bootstrap.policy, batch.next_state.unsqueeze(1), noise)
-    last = bootstrap.policy.sample(imagined.states[-1], noise.terminal[..., 0, :])
+    alpha = temperature.reshape(-1, 1, 1)
+    imagined = rollout(problem, policy, batch.next_state.unsqueeze(1), noise)
+    last = policy.sample(imagined.states[-1], noise.terminal[..., 0, :])
+    actions = (*imagined.actions, last)
     values = [
-        bootstrap.values(state, action.value) - alpha * action.log_prob
-        for state, action in zip(imagined.states, (*imagined.actions, last), strict=True)
+        problem.critic(state, action.value)
+        for state, action in zip(imagined.states, actions, strict=True)
     ]
     continuing = problem.discount * (1.0 - batch.terminated)
-    candidates = expansion_candidates(
-        batch.reward.unsqueeze(1), continuing.unsqueeze(1), imagined, values, alpha
-    )
+
+    def candidates(values: list[Tensor]) -> Tensor:
+        soft = [v - alpha * action.log_prob for v, action in zip(values, actions, strict=True)]
+        reward = batch.reward.unsqueeze(1)
+        return expansion_candidates(reward, continuing.unsqueeze(1), imagined, soft, alpha)
+
     # The minimum of the critics, as in TD; the mean over members.
-    each = candidates.amin(dim=1).mean(dim=2)
+    found = candidates([_clipped(value, interval, 2) for value in values])
+    each = found.amin(dim=1).mean(dim=2)
     if steve:
-        weights = steve_weights(candidate_variances(candidates))
+        # Networks that are clipped to the same bound would seem to agree.
+        spread = found if interval is None else candidates(values)
+        weights = steve_weights(candidate_variances(spread))
     else:
         weights = torch.zeros_like(each)
         weights[-1] = 1.0
@@ -98,30 +96,42 @@ def expansion_regression(
 
 
 def path_regression(
-    bootstrap: Bootstrap, problem: Problem, start: Tensor, noise: RolloutNoise
+    problem: Problem,
+    policy: Policy,
+    temperature: Tensor,
+    start: Tensor,
+    noise: RolloutNoise,
+    interval: Interval | None = None,
 ) -> Regression:
-    """Every step of the policy's rollouts with the soft return from there on (Kubo et al. 2025).
+    """The steps of the policy's rollouts with the soft return from each on (Kubo et al. 2025).
 
     Args:
-        bootstrap: closes the rollouts.
-        problem: their dynamics.
-        start: their first states, [seeds, B, n].
+        problem: dynamics of the rollouts; the target networks close them.
+        policy: acts.
+        temperature: alpha, [seeds].
+        start: first states, [seeds, B, n].
         noise: of the actor's rollouts from there, H model steps and K terminal actions.
+        interval: what the target networks' values are clipped to, [seeds] each.
 
     Returns:
-        H * B rows.
+        H * B rows, those of one time together.
     """
-    alpha = bootstrap.temperature.unsqueeze(-1)
-    path = rollout(problem, bootstrap.policy, start, noise)
-    last = path.states[-1].unsqueeze(-2)
-    action = bootstrap.policy.sample(last, noise.terminal)
-    last = last.expand(*noise.terminal.shape[:-1], last.shape[-1])
-    closing = bootstrap.values(last, action.value).amin(dim=0).mean(dim=-1)
-    closing = closing - alpha * action.log_prob.mean(dim=-1)
+    alpha = temperature.unsqueeze(-1)
+    path = rollout(problem, policy, start, noise)
+    last = draw_terminal(problem, policy, path.states[-1], noise.terminal)
+    closing = _clipped(last.value, interval, 1) - alpha * last.action.log_prob.mean(dim=-1)
     targets = path_targets(path, closing, alpha)
     return Regression(
         torch.cat(path.states[:-1], dim=-2),
         torch.cat([step.value for step in path.actions], dim=-2),
         Target(torch.cat(targets, dim=-1), alpha.new_zeros(0, len(alpha))),
-        (torch.cat(path.discounts[:-1], dim=-1) > 0).to(start.dtype),
+        torch.cat(path.discounts[:-1], dim=-1) > 0,
     )
+
+
+def _clipped(values: Tensor, interval: Interval | None, axes: int) -> Tensor:
+    """Values within the interval of their seed; `axes` of them are behind the seeds'."""
+    if interval is None:
+        return values
+    low, high = (x.reshape(-1, *[1] * axes) for x in interval)
+    return values.clamp(low, high)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -74,6 +74,32 @@ def rollout(problem: Problem, policy: Policy, start: Tensor, noise: RolloutNoise
         return policy.sample(state, noise.action[t])
 
     return unroll(problem, act, start, noise.model)
+
+
+class Terminal(NamedTuple):
+    """The K actions drawn at the end of a rollout, and what the critics make of them.
+
+    state [..., K, n]. action: value and raw [..., K, m], log_prob [..., K].
+    values: of every critic, [critics, ..., K].
+    """
+
+    state: Tensor
+    action: Action
+    values: Tensor
+
+    @property
+    def value(self) -> Tensor:
+        """`min_j mean_k Q_j`, [...]."""
+        return self.values.mean(dim=-1).amin(dim=0)
+
+
+def draw_terminal(problem: Problem, policy: Policy, state: Tensor, noise: Tensor) -> Terminal:
+    """Terminal actions at `state`, [..., n], for standard normal noise [..., K, m]."""
+    once = state.unsqueeze(-2)
+    # One state, K actions: the policy's net works on the state once.
+    action = policy.sample(once, noise)
+    each = once.expand(*noise.shape[:-1], state.shape[-1])
+    return Terminal(each, action, problem.critic(each, action.value))
 
 
 def transitions(problem: Problem, trajectory: Trajectory) -> Transition:

@@ -108,7 +108,7 @@ def _continue(
             rows = trainer.rollout(bar.update)
             failed = {failure.seed for failure in trainer.failures}
             run.log([row for row in rows if row["seed"] not in failed])
-            bar.set_postfix(_postfix(rows))
+            bar.set_postfix(_postfix([row for row in rows if row["seed"] not in failed]))
             snapshot = capture(trainer)
             if failed:
                 snapshot = _without_failures(run, trainer, snapshot)
@@ -160,8 +160,8 @@ def _postfix(rows: list[Row]) -> dict[str, str]:
         return sum(row[name] for row in rows) / len(rows)
 
     shown = {}
-    if "return" in rows[0]:
+    if rows and "return" in rows[0]:
         shown["return"] = f"{mean('return'):.0f}"
-    if "model_mse_0" in rows[0]:
+    if rows and "model_mse_0" in rows[0]:
         shown["model mse"] = f"{mean('model_mse_0'):.3g}"
     return shown

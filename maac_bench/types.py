@@ -35,6 +35,13 @@ class Transition(NamedTuple):
     terminated: Tensor
 
 
+class Interval(NamedTuple):
+    """Least and largest value, [...] each."""
+
+    low: Tensor
+    high: Tensor
+
+
 class ModelNoise(NamedTuple):
     """Pre-drawn randomness of one dynamics step.
 

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from maac_bench.critics import NeuralCritics
 from maac_bench.dynamics import Ensemble, EveryMember, NoDynamics
-from maac_bench.objectives.soft_bellman import Interval
-from maac_bench.types import Dynamics, Problem, RewardFunction, TerminationFunction
+from maac_bench.types import Dynamics, Interval, Problem, RewardFunction, TerminationFunction
 
 
 class World(NamedTuple):

@@ -15,13 +15,8 @@ from maac_bench.estimators.base import (
     require_default,
     require_rewards,
 )
-from maac_bench.objectives.score_function import (
-    Scored,
-    draw_terminal,
-    score_actions,
-    surrogate,
-)
-from maac_bench.rollout import rollout
+from maac_bench.objectives.score_function import Scored, score_actions, surrogate
+from maac_bench.rollout import draw_terminal, rollout
 from maac_bench.streams import Streams
 from maac_bench.types import Gradient, Policy, Problem
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from maac_bench.rollout import rollout
+from maac_bench.rollout import draw_terminal, rollout
 from maac_bench.types import Action, Policy, Problem, RolloutNoise, Trajectory
 
 Entropy: TypeAlias = Literal["first", "path"]
@@ -37,7 +37,7 @@ def path_entropy(trajectory: Trajectory, terminal: Action, scope: Entropy) -> Te
     Args:
         trajectory: an H-step rollout with batch [...].
         terminal: the K actions at s_H, log_prob [..., K].
-        scope: "first" (the paper's and SAC's) or "path".
+        scope: "first" (the authors' code, and SAC) or "path".
 
     Returns:
         [...].
@@ -72,11 +72,8 @@ def actor_terms(
 ) -> ActorTerms:
     """The parts of `actor_objective`, with the same arguments."""
     trajectory = rollout(problem, policy, start, noise)
-    last_state = trajectory.states[-1].unsqueeze(-2)
-    # One state, K actions: the policy's net works on the state once.
-    terminal = policy.sample(last_state, noise.terminal)
-    last_state = last_state.expand(*noise.terminal.shape[:-1], last_state.shape[-1])
-    value = h_step_return(trajectory, problem.critic(last_state, terminal.value))
+    last = draw_terminal(problem, policy, trajectory.states[-1], noise.terminal)
+    terminal, value = last.action, h_step_return(trajectory, last.values)
     if trajectory.actions:
         log_prob = trajectory.actions[0].log_prob
     else:

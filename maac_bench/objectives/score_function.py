@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from maac_bench.types import Action, Policy, Problem, Trajectory
+from maac_bench.rollout import Terminal
+from maac_bench.types import Policy, Trajectory
 
 
 class Scored(NamedTuple):
@@ -24,26 +25,6 @@ class Scored(NamedTuple):
     state: Tensor
     raw: Tensor
     weight: Tensor
-
-
-class Terminal(NamedTuple):
-    """The K actions drawn at the end of a rollout, and what the critic makes of them.
-
-    state [..., K, n]. action: value and raw [..., K, m], log_prob [..., K].
-    value: `min_j mean_k Q_j`, [...].
-    """
-
-    state: Tensor
-    action: Action
-    value: Tensor
-
-
-def draw_terminal(problem: Problem, policy: Policy, state: Tensor, noise: Tensor) -> Terminal:
-    """Terminal actions at `state`, [..., n], for standard normal noise [..., K, m]."""
-    once = state.unsqueeze(-2)
-    action = policy.sample(once, noise)
-    each = once.expand(*noise.shape[:-1], state.shape[-1])
-    return Terminal(each, action, problem.critic(each, action.value).mean(dim=-1).amin(dim=0))
 
 
 def score_actions(

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from torch import Tensor
 
-
-class Interval(NamedTuple):
-    """Least and largest value, [...] each."""
-
-    low: Tensor
-    high: Tensor
+from maac_bench.types import Interval
 
 
 def soft_return_interval(rewards: Interval, entropies: Interval, discount: float) -> Interval:

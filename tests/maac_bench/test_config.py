@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -71,6 +72,42 @@ def test_the_variants_change_one_thing(size):
     assert differences("maac", "maac-plain-model", size) == {"model.layer_norm"}
     both = {"critic.layer_norm", "model.layer_norm"}
     assert differences("maac", "maac-plain", size) == both
+
+
+def test_steve_needs_two_critics_to_weigh_by():
+    with pytest.raises(ValueError, match="count must be at least 2"):
+        Config(critic=CriticSettings(target="steve", count=1))
+    assert Config(critic=CriticSettings(target="steve", count=1, target_horizon=0))
+
+
+@pytest.mark.parametrize(
+    ("group", "settings", "message"),
+    [
+        (ActorSettings, {"initial_temperature": math.inf}, "initial_temperature must be"),
+        (ActorSettings, {"target_entropy": math.nan}, "target_entropy must be finite"),
+        (ActorSettings, {"learning_rate": math.inf}, "learning_rate must be"),
+        (ActorSettings, {"temperature_learning_rate": math.inf}, "temperature_learning_rate must"),
+        (DataSettings, {"batch_size": 1}, "batch_size must be at least 2"),
+        (DataSettings, {"model_share": 0.001}, "is less than a row"),
+    ],
+)
+def test_values_that_cannot_train_are_refused(group, settings, message):
+    with pytest.raises(ValueError, match=message):
+        group(**settings)
+
+
+def test_settings_without_effect_are_known():
+    assert "data.refit_every" in preset("sac", PENDULUM).idle
+    assert "actor.entropy" in preset("maac-h0", PENDULUM).idle
+    assert "data.branch_ramp" in preset("maac", PENDULUM).idle
+    assert "data.branch_ramp" not in preset("maac-plus", PENDULUM).idle
+    assert {"critic.target_horizon", "critic.target_members"} <= preset(
+        "maac-plus", PENDULUM
+    ).idle.keys()
+    base = preset("maac", PENDULUM)
+    still = replace(base, actor=replace(base.actor, temperature_learning_rate=0.0))
+    assert "actor.target_entropy" in still.idle
+    assert not {"actor.target_entropy", "actor.entropy", "data.refit_every"} & base.idle.keys()
 
 
 def test_a_path_target_needs_a_path():
@@ -160,7 +197,10 @@ def test_rows_from_the_model_follow_its_share():
         (lambda: ActorSettings(hidden=()), r"hidden must be positive layer widths, got \(\)"),
         (lambda: ActorSettings(hidden=(8, 0)), r"hidden must .*, got \(8, 0\)"),
         (lambda: ActorSettings(activation="sin"), "unknown activation 'sin'; choose from relu"),
-        (lambda: ActorSettings(learning_rate=0.0), "learning_rate must be positive, got 0.0"),
+        (
+            lambda: ActorSettings(learning_rate=0.0),
+            "learning_rate must be positive and finite, got 0.0",
+        ),
         (lambda: ActorSettings(learning_rate=float("nan")), "learning_rate must be positive"),
         (lambda: CriticSettings(target="mc"), "unknown target 'mc'; choose from td, expansion"),
         (lambda: CriticSettings(target_horizon=-2), "target_horizon must be at least 0, got -2"),
@@ -168,7 +208,7 @@ def test_rows_from_the_model_follow_its_share():
         (lambda: CriticSettings(target_rate=0.0), r"target_rate must lie in \(0, 1\], got 0.0"),
         (lambda: DataSettings(random_rollouts=0), "random_rollouts must be at least 1, got 0"),
         (lambda: DataSettings(updates_per_step=-1), "updates_per_step must be at least 0, got -1"),
-        (lambda: DataSettings(batch_size=0), "batch_size must be at least 1, got 0"),
+        (lambda: DataSettings(batch_size=0), "batch_size must be at least 2, got 0"),
         (lambda: DataSettings(model_share=1.5), r"model_share must lie in \[0, 1\], got 1.5"),
         (lambda: DataSettings(branch_length=(3, 2)), "branch_length must .*, got 3, 2"),
         (lambda: DataSettings(branch_ramp=(9, 9)), r"branch_ramp must increase, got \(9, 9\)"),

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from maac_bench.objectives.soft_bellman import (
-    Interval,
     soft_bellman_target,
     soft_return_interval,
 )
 from maac_bench.rollout import rollout
 from maac_bench.streams import Streams
 from maac_bench.tasks.base import never
+from maac_bench.types import Interval
 from maac_bench.world import World
 from tests.maac_bench.agents import M, draw, make_agent, make_batch, make_world, tagged_model
 from tests.maac_bench.trainers import fill_
@@ -98,13 +98,16 @@ def test_steve_weighs_by_the_spread_over_critics_and_members():
     torch.testing.assert_close(target.value, batch.reward + 0.5 * gain)
 
 
-def test_steve_with_one_member_and_one_critic_is_the_mean_over_horizons():
+def test_steve_with_one_member_and_equal_critics_is_the_mean_over_horizons():
     """Nothing to tell the candidates apart."""
     batch, world = make_batch(), make_world(tagged_model(10.0))
     targets = []
     for horizon in range(3):
-        agent = make_agent(count=1, target="expansion", target_horizon=horizon)
-        steve = make_agent(count=1, target="steve", target_horizon=2)
+        agent = make_agent(target="expansion", target_horizon=horizon)
+        steve = make_agent(target="steve", target_horizon=2)
+        for one in (agent, steve):
+            for parameter in one.targets.parameters:
+                parameter[:, 1] = parameter[:, 0]
         noise = draw(steve, world, batch)
         first = noise.target._replace(
             action=noise.target.action[:horizon], model=noise.target.model[:horizon]
@@ -176,8 +179,8 @@ def test_the_path_target_closes_with_the_mean_over_terminal_actions():
     noise = draw(agent, world, batch)
     last = (batch.state + 1.0).unsqueeze(-2)
     action = agent.policy.sample(last, noise.actor.terminal)
-    values = agent.targets(last.expand(-1, -1, 3, -1), action.value).amin(dim=0)
-    closing = (values - 2.0 * action.log_prob).mean(dim=-1)
+    values = agent.targets(last.expand(-1, -1, 3, -1), action.value).mean(dim=-1).amin(dim=0)
+    closing = values - 2.0 * action.log_prob.mean(dim=-1)
     between = agent.policy.sample(batch.state + 0.5, noise.actor.action[1]).log_prob
     start = batch.state[..., 0]
     second = start + 1.0 + 0.5 * closing
@@ -196,11 +199,14 @@ def test_rows_after_an_imagined_end_do_not_move_the_critics():
     batch, world = make_batch(), make_world(tagged_model(10.0))._replace(terminated=always)
     noise = draw(agent, world, batch)
     found = agent.regression(world, batch, noise)
-    assert found.alive.tolist() == [[1.0] * 6 + [0.0] * 6]
+    assert found.alive.tolist() == [[True] * 6 + [False] * 6]
     values = agent.critics(found.state[:, :6], found.action[:, :6])
     errors = values - found.target.value[:, :6]
-    loss = agent.update(world, batch, noise)["critic_loss"]
-    torch.testing.assert_close(loss, 0.5 * errors.square().sum(dim=-1).sum(dim=0) / 12)
+    logged = agent.update(world, batch, noise)
+    torch.testing.assert_close(
+        logged["critic_loss"], 0.5 * errors.square().mean(dim=-1).sum(dim=0).detach()
+    )
+    torch.testing.assert_close(logged["value"], values.mean(dim=(0, -1)).detach())
 
 
 def test_bounded_critics_promise_no_more_than_the_rewards_seen():
@@ -216,6 +222,20 @@ def test_bounded_critics_promise_no_more_than_the_rewards_seen():
         action = agent.policy.sample(batch.next_state, noise.target.terminal[:, 0, :, 0])
         expected = batch.reward + 0.5 * (2.0 * bound - alpha * action.log_prob)
         torch.testing.assert_close(agent.regression(world, batch, noise).target.value, expected)
+
+
+def test_steve_weighs_what_the_critics_say_before_it_is_clipped():
+    """50 and 30 are far apart, however low the bound on both."""
+    seen = Interval(torch.tensor([-1.0]), torch.tensor([1.0]))
+    batch, world = make_batch(), make_world(tagged_model(-1.0, 0.0, 1.0))._replace(rewards=seen)
+    free, bounded = (
+        make_agent(actor=COLD, target="steve", target_horizon=1, bounded=b) for b in (False, True)
+    )
+    for agent in (free, bounded):
+        constant_critics(agent, 50.0, 30.0)
+    expected, found = (target_of(agent, world, batch) for agent in (free, bounded))
+    torch.testing.assert_close(found.weights, expected.weights)
+    assert bool((found.value < expected.value)[batch.terminated == 0].all())
 
 
 def test_bounds_leave_alone_what_lies_within_them():

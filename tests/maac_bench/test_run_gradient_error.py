@@ -28,7 +28,7 @@ def make_run(path, algorithm="maac", task=CHEETAH, rollouts=2):
     run = RunDirectory(path, identity, {"commit": "abc"})
     for _ in range(rollouts):
         trainer.rollout()
-        if trainer.imagination.model is not None:
+        if trainer.rollouts > 1:
             run.save(capture(trainer))
     run.close()
     trainer.close()

@@ -92,21 +92,24 @@ def test_a_finished_run_can_be_prolonged(run):
         assert table(pieces, seed) == table(whole, seed)
 
 
-def test_a_broken_seed_stops_and_the_other_is_finished_as_if_nothing_had_happened(run, monkeypatch):
-    whole = run("whole")
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_broken_seed_stops_and_the_other_is_finished_as_if_nothing_had_happened(
+    run, monkeypatch, seed
+):
+    whole, rest = run("whole"), 1 - seed
     with monkeypatch.context() as patched:
-        break_policy(patched, seed=0, rollout=2)
-        with pytest.raises(FloatingPointError, match="stopped early: seeds 0;"):
+        break_policy(patched, seed=seed, rollout=2)
+        with pytest.raises(FloatingPointError, match=f"stopped early: seeds {seed};"):
             run("broken")
     broken = whole.parent / "broken"
-    record = json.loads((broken / "seed-0" / "failure.json").read_text())
+    record = json.loads((broken / f"seed-{seed}" / "failure.json").read_text())
     assert "not finite" in record["reason"]
-    assert record["counters"]["seeds"] == [0]
-    state = load_file(broken / "seed-0" / "failure.safetensors")
+    assert record["counters"]["seeds"] == [seed]
+    state = load_file(broken / f"seed-{seed}" / "failure.safetensors")
     assert state["policy.0"].isnan().all()
-    assert table(broken, 0) == table(whole, 0)[:2]
-    assert not (broken / "seed-1" / "failure.json").exists()
-    for one, other in zip(table(broken, 1), table(whole, 1), strict=True):
+    assert table(broken, seed) == table(whole, seed)[:2]
+    assert not (broken / f"seed-{rest}" / "failure.json").exists()
+    for one, other in zip(table(broken, rest), table(whole, rest), strict=True):
         assert one.keys() == other.keys()
         for name in one:
             expected = pytest.approx(float(other[name]), rel=5e-3, abs=5e-3)
