@@ -17,6 +17,7 @@ from torch import Tensor
 from maac_bench.agent import Agent
 from maac_bench.config import Config
 from maac_bench.dynamics import Ensemble
+from maac_bench.imagination import Imagination
 from maac_bench.model_fitting import ModelReport, build_ensemble
 from maac_bench.nets import Normalizer
 from maac_bench.streams import Streams
@@ -66,8 +67,8 @@ def capture(trainer: Trainer) -> Snapshot:
         if ensemble is not None:
             groups[name] = ensemble.parameters
             groups[f"{name}.normalizers"] = [*ensemble.inputs, *ensemble.targets]
-    if imagination.fit is not None:
-        groups["model.fit"] = list(imagination.fit)
+    for name, fit in imagination.fits.items():
+        groups[f"{name}.fit"] = list(fit)
     tensors = {
         f"{group}.{i}": tensor.detach().cpu().contiguous()
         for group, members in groups.items()
@@ -127,18 +128,27 @@ def _restore_networks(trainer: Trainer, snapshot: Snapshot) -> None:
                 "exp_avg": average.to(trainer.device).clone(),
                 "exp_avg_sq": square.to(trainer.device).clone(),
             }
-    build = partial(restore_ensemble, snapshot, trainer.config, trainer.device)
+    restore_world(trainer.imagination, snapshot)
+
+
+def restore_world(imagination: Imagination, snapshot: Snapshot) -> None:
+    """Put ensembles and the rewards seen, without D_model, into a snapshot's state."""
+    build = partial(_ensemble, snapshot, imagination.config, imagination.data.device)
     model, outcome = build("model"), build("outcome")
     if model is not None:
-        trainer.imagination.set_model(model, restore_fit(snapshot, trainer.device))
+        fit = _fit(snapshot, "model", imagination.data.device)
+        assert fit is not None, "a model is saved with its fit"
+        imagination.set_model(model, fit)
     if outcome is not None:
-        trainer.imagination.set_outcome(outcome)
+        imagination.set_outcome(outcome, _fit(snapshot, "outcome", imagination.data.device))
+    seen = imagination.data.unpack(snapshot.tensors["real.0"].to(imagination.data.device))
+    if seen.reward.shape[1]:
+        imagination.see(seen.reward)
 
 
-def restore_ensemble(
+def _ensemble(
     snapshot: Snapshot, config: Config, device: torch.device, name: str
 ) -> Ensemble | None:
-    """A snapshot's ensemble: "model" or "outcome"; None where it has none."""
     parameters = [p.to(device) for p in _group(snapshot, name)]
     if not parameters:
         return None
@@ -152,9 +162,10 @@ def restore_ensemble(
     return ensemble.replace(parameters)
 
 
-def restore_fit(snapshot: Snapshot, device: torch.device) -> ModelReport:
-    """What the last fit of a snapshot's model measured."""
-    return ModelReport(*(x.to(device) for x in _group(snapshot, "model.fit")))
+def _fit(snapshot: Snapshot, name: str, device: torch.device) -> ModelReport | None:
+    """What the last fit measured; earlier versions did not keep that of the outcome."""
+    saved = [x.to(device) for x in _group(snapshot, f"{name}.fit")]
+    return ModelReport(*saved) if saved else None
 
 
 def _restore_data(trainer: Trainer, snapshot: Snapshot) -> None:
@@ -164,7 +175,6 @@ def _restore_data(trainer: Trainer, snapshot: Snapshot) -> None:
     trainer.imagination.data.restore(
         snapshot.tensors["imagined.0"].to(trainer.device), counters["imagined_added"]
     )
-    trainer.imagination.see(trainer.real.all().reward)
     for name, stream in trainer.streams.items():
         stream.restore(snapshot.tensors[f"stream.{name}.0"])
     trainer.evaluations.skip_to(counters["evaluation_episodes"][: len(trainer.seeds)])

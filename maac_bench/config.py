@@ -263,7 +263,9 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _build(kind: Any, values: Mapping[str, Any], where: str) -> Any:  # noqa: ANN401
+def _build(kind: Any, values: Any, where: str) -> Any:  # noqa: ANN401
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where} must be a group of settings, got {values!r}")
     hints = typing.get_type_hints(kind)
     unknown = set(values) - {f.name for f in fields(kind)}
     if unknown:
@@ -276,4 +278,7 @@ def _build(kind: Any, values: Mapping[str, Any], where: str) -> Any:  # noqa: AN
             built[name] = _build(hints[name], value, f"{where}.{name}")
         else:
             built[name] = tuple(value) if isinstance(value, list) else value
-    return kind(**built)
+    try:
+        return kind(**built)
+    except TypeError as error:
+        raise ValueError(f"{where} has a value of another kind: {error}") from error

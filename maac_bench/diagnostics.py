@@ -41,17 +41,19 @@ def agent_columns(
 
 
 def model_columns(
-    model: Ensemble | None, fit: ModelReport | None, episode: Record
+    model: Ensemble | None, fits: Mapping[str, ModelReport], episode: Record
 ) -> dict[str, Tensor]:
-    """Columns of metrics.csv about the model and its last fit; none without a model."""
-    if model is None or fit is None:
+    """Columns of metrics.csv about the model and the last fits; none without a model."""
+    if model is None:
         return {}
     errors = prediction_errors(model, episode)
     columns = {f"prediction_error_{steps}": error for steps, error in errors.items()}
-    for member in range(fit.validation_nll.shape[1]):
-        columns[f"model_nll_{member}"] = fit.validation_nll[:, member]
-        columns[f"model_mse_{member}"] = fit.validation_mse[:, member]
-    return {**columns, "model_epochs": fit.epochs.float().mean(dim=1)}
+    for name, fit in fits.items():
+        for member in range(fit.validation_nll.shape[1]):
+            columns[f"{name}_nll_{member}"] = fit.validation_nll[:, member]
+            columns[f"{name}_mse_{member}"] = fit.validation_mse[:, member]
+        columns[f"{name}_epochs"] = fit.epochs.float().mean(dim=1)
+    return columns
 
 
 def prediction_errors(
@@ -60,8 +62,9 @@ def prediction_errors(
     """Open-loop error of the members' noise-free rollouts after k real steps, [seeds] each.
 
     Root-mean-square over members, features and start times, each feature in units of its standard
-    deviation along the episode. Start times are those with all k steps in the episode; NaN where
-    there are none, infinite where a prediction is not finite.
+    deviation along the episode. Start times are those with all k steps in the episode: NaN for a
+    seed that has none, no entry where the episode is too short for any; infinite where a
+    prediction is not finite.
 
     Args:
         model: the ensemble.

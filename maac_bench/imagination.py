@@ -32,7 +32,7 @@ class Imagination:
     """The learned world of stacked seeds; model-free configurations leave it empty.
 
     `world` is what the agent is updated with, `model` every member of the ensemble, `fit` what its
-    last fit measured, `data` D_model.
+    last fit measured (`outcome_fit` that of the outcome's), `data` D_model.
 
     Args:
         training: the task.
@@ -64,6 +64,13 @@ class Imagination:
         self.model: Ensemble | None = None
         self.fit: ModelReport | None = None
         self.outcome: LearnedOutcome | None = None
+        self.outcome_fit: ModelReport | None = None
+
+    @property
+    def fits(self) -> dict[str, ModelReport]:
+        """What the last fits measured, by what was fitted."""
+        both = {"model": self.fit, "outcome": self.outcome_fit}
+        return {name: fit for name, fit in both.items() if fit is not None}
 
     def see(self, rewards: Tensor) -> None:
         """Real rewards [seeds, B]: what bounded critics are told of them."""
@@ -79,7 +86,7 @@ class Imagination:
         self.set_model(*self._refit("model", now, self.model, dynamics_pairs(data)))
         if self._learns_outcome:
             known = None if self.outcome is None else self.outcome.ensemble
-            self.set_outcome(self._refit("outcome", now, known, outcome_pairs(data))[0])
+            self.set_outcome(*self._refit("outcome", now, known, outcome_pairs(data)))
 
     def _refit(
         self, name: str, now: int, ensemble: Ensemble | None, pairs: Pairs
@@ -104,8 +111,9 @@ class Imagination:
         elites = elite_members(fitted, report, self.config.model)
         self.world = self.world._replace(model=elites)
 
-    def set_outcome(self, fitted: Ensemble) -> None:
-        """Imagine with this fit of reward and termination."""
+    def set_outcome(self, fitted: Ensemble, report: ModelReport | None) -> None:
+        """Imagine with this fit of reward and termination; all its members serve."""
+        self.outcome_fit = report
         if self.outcome is None:
             self.outcome = LearnedOutcome(fitted)
             self.world = self.world._replace(

@@ -28,7 +28,7 @@ class ModelConfig:
     members: int = 5
     """ensemble size M"""
     elites: int = 0
-    """members with the best validation likelihood, which serve everything but fitting; 0: all"""
+    """members with the best validation likelihood, which alone imagine; 0: all"""
     hidden: tuple[int, ...] = (200, 200)
     """hidden layer widths"""
     activation: str = "swish"
@@ -66,7 +66,7 @@ class ModelConfig:
 
     @property
     def serving(self) -> int:
-        """Members that serve everything but fitting."""
+        """Members that imagine."""
         return self.elites or self.members
 
 
@@ -167,7 +167,8 @@ def refit_model(
 def held_out_rows(count: int, share: float, split: Streams) -> tuple[Tensor, Tensor]:
     """Indices held out and trained on: one of every 1/share rows in turn, [seeds, ...] each.
 
-    A longer table extends the choice of a shorter one, as long as `split` starts afresh.
+    A longer table extends the choice of a shorter one, as long as `split` starts afresh. Rows after
+    the last full turn wait for the next: one of them may be held out.
     """
     block = round(1.0 / share)
     blocks = count // block
@@ -175,11 +176,12 @@ def held_out_rows(count: int, share: float, split: Streams) -> tuple[Tensor, Ten
         raise ValueError(f"{count} transitions cannot be split with validation={share}")
     first = torch.arange(blocks, device=split.device) * block
     held = first + split.integers(block, blocks)
-    is_held = torch.zeros(len(split), count, dtype=torch.bool, device=split.device)
+    whole = blocks * block
+    is_held = torch.zeros(len(split), whole, dtype=torch.bool, device=split.device)
     is_held.scatter_(1, held, True)
     # A stable sort keeps both groups in their order.
     order = is_held.to(torch.int8).argsort(dim=1, stable=True)
-    return held, order[:, : count - blocks]
+    return held, order[:, : whole - blocks]
 
 
 def new_ensemble(pairs: Pairs, config: ModelConfig, init: Streams) -> Ensemble:

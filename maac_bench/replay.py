@@ -69,11 +69,11 @@ class Replay:
         seeds, length, width = self._rows.shape
         offset = torch.arange(seeds, device=index.device).unsqueeze(1) * length
         flat = self._rows.view(-1, width).index_select(0, (index + offset).flatten())
-        return self._unpack(flat.view(*index.shape, width))
+        return self.unpack(flat.view(*index.shape, width))
 
     def all(self) -> Transition:
         """Everything that is held, as views."""
-        return self._unpack(self._rows[:, : len(self)])
+        return self.unpack(self._rows[:, : len(self)])
 
     def rows(self) -> Tensor:
         """What is held as one table [seeds, size, width]: what `restore` needs."""
@@ -95,6 +95,12 @@ class Replay:
         table[:, :length] = self._rows
         self._rows = table
 
-    def _unpack(self, rows: Tensor) -> Transition:
+    @property
+    def device(self) -> torch.device:
+        """Where the rows live."""
+        return self._rows.device
+
+    def unpack(self, rows: Tensor) -> Transition:
+        """Rows [seeds, B, width], as `rows` gives them, as transitions."""
         state, action, next_state, reward, terminated = rows.split(self._split, dim=-1)
         return Transition(state, action, reward.squeeze(-1), next_state, terminated.squeeze(-1))

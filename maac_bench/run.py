@@ -154,9 +154,9 @@ def read_identity(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} holds no run: config.json is missing") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path / 'config.json'} is damaged ({error})") from error
-    named = isinstance(result, dict) and {"task", "algorithm", "seeds"} <= set(result)
+    named = isinstance(result, dict) and {"task", "algorithm", "seeds", "config"} <= set(result)
     if not named or not all(isinstance(seed, int) for seed in result["seeds"] or [None]):
-        raise ValueError(f"{path / 'config.json'} names no task, algorithm and seeds")
+        raise ValueError(f"{path / 'config.json'} names no task, algorithm, seeds and config")
     return result
 
 

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-import torch
 
 from maac_bench.agent import Agent
-from maac_bench.checkpoint import Snapshot, restore_agent, restore_ensemble, restore_fit
+from maac_bench.checkpoint import Snapshot, restore_agent, restore_world
 from maac_bench.config import Config, from_dict
 from maac_bench.episodes import Episodes
 from maac_bench.evaluation import Decider, run_episode
-from maac_bench.model_fitting import elite_members
-from maac_bench.outcome import LearnedOutcome
+from maac_bench.imagination import Imagination
 from maac_bench.planning import Planner, PlannerSettings
 from maac_bench.products import fast_products
 from maac_bench.run import read_identity, require_checkpoint
@@ -116,21 +114,13 @@ def evaluate_run(
 
 def restore_parts(snapshot: Snapshot, config: Config, task: TrainingTask) -> tuple[Agent, World]:
     """Agent and world of a snapshot, on the CPU."""
-    seeds, device = snapshot.counters["seeds"], torch.device("cpu")
-    agent = Agent(
-        config,
-        task.task.state_size,
-        task.task.action_size,
-        lambda purpose: Streams(seeds, purpose),
-    )
+    seeds = snapshot.counters["seeds"]
+
+    def streams(purpose: str) -> Streams:
+        return Streams(seeds, purpose)
+
+    agent = Agent(config, task.task.state_size, task.task.action_size, streams)
     restore_agent(agent, snapshot)
-    discount = task.task.discount if config.discount is None else config.discount
-    model = restore_ensemble(snapshot, config, device, "model")
-    if model is not None:
-        model = elite_members(model, restore_fit(snapshot, device), config.model)
-    world = World(model, task.task.reward, task.task.terminated, discount)
-    outcome = restore_ensemble(snapshot, config, device, "outcome")
-    if outcome is not None:
-        learned = LearnedOutcome(outcome)
-        world = world._replace(reward=learned.reward, terminated=learned.terminated)
-    return agent, world
+    imagination = Imagination(task, config, seeds, streams)
+    restore_world(imagination, snapshot)
+    return agent, imagination.world

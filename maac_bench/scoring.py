@@ -51,7 +51,7 @@ def linear_problem(
     as_tensor = torch.get_default_dtype()
     policy = LinearGaussian(
         torch.tensor(gain, dtype=as_tensor).expand(stack, -1, -1),
-        torch.tensor(np.linalg.cholesky(lqg.action_cov), dtype=as_tensor),
+        torch.tensor(_noise_scale(lqg.action_cov), dtype=as_tensor),
     )
     q_function = QuadraticCritic(
         torch.tensor(critic.G, dtype=as_tensor), torch.tensor(critic.d, dtype=as_tensor)
@@ -60,6 +60,16 @@ def linear_problem(
         require_true(task).dynamics, task.reward, task.terminated, q_function, task.discount
     )
     return problem, policy
+
+
+def _noise_scale(covariance: Array) -> Array:
+    """Lower triangular L with L L' = covariance, which may be zero."""
+    if not covariance.any():
+        return np.zeros_like(covariance)
+    try:
+        return np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+    except np.linalg.LinAlgError as error:
+        raise ValueError("action_cov must be positive definite or zero") from error
 
 
 def replicate(

@@ -160,9 +160,9 @@ class Trainer:
             return
         with self._timed("model"):
             self.imagination.learn(self.real, self.env_steps)
-            assert self.imagination.fit is not None
-            broken = ~torch.isfinite(self.imagination.fit.validation_nll).all(dim=1)
-            self._fail(broken, "the model's validation loss is not finite")
+            for name, fit in self.imagination.fits.items():
+                broken = ~torch.isfinite(fit.validation_nll).all(dim=1)
+                self._fail(broken, f"the {name}'s validation loss is not finite")
 
     def _branch(self) -> None:
         """Fill D_model from states of D_env."""
@@ -234,7 +234,7 @@ class Trainer:
         noise = self.agent.draw_noise(stream, world, rows)
         return {
             **agent_columns(self.agent, world, episode, batch, noise),
-            **model_columns(world.model, self.imagination.fit, episode),
+            **model_columns(world.model, self.imagination.fits, episode),
         }
 
     def _check(self, values: Mapping[str, Any]) -> None:

@@ -35,7 +35,7 @@ class Train:
     algo: str = DEFAULT_ALGORITHM
     """which algorithm; `maac-bench list` names them"""
     size: Size = "paper"
-    """nets, batches and updates as in the paper's code, or smaller"""
+    """as in the paper's code, or smaller nets, batches and D_model; tiny: other rates, too"""
     seeds: tuple[int, ...] = (0,)
     """independent runs, trained together in one process"""
     rollouts: int = 50

@@ -31,7 +31,7 @@ class Settings:
     """The dials of an estimator; one that has no use for a dial refuses it."""
 
     horizon: int = 4
-    """H, the number of model transitions"""
+    """H, the number of model transitions; dpg has none"""
     terminal_samples: int = 1
     """actions averaged in the terminal value, K"""
     temperature: float = 0.0

@@ -55,7 +55,13 @@ class ModelAugmented:
 
 
 def deterministic_policy_gradient(settings: Settings) -> ModelAugmented:
-    """H = 0: the critic alone (Lillicrap et al. 2015; with entropy, SAC's actor loss)."""
+    """H = 0: the critic alone (Lillicrap et al. 2015; with entropy, SAC's actor loss).
+
+    Raises:
+        ValueError: a horizon that is neither 0 nor left at its default.
+    """
+    if settings.horizon:
+        require_default(settings, "the deterministic policy gradient", "horizon")
     return ModelAugmented(replace(settings, horizon=0))
 
 

@@ -115,6 +115,10 @@ def make_training_task(name: str) -> TrainingTask:
             f"unknown task {name!r}: not registered with Gymnasium ({error}), "
             f"and none of {', '.join(TASKS)}"
         ) from error
+    except Exception as error:  # whatever the environment's own module raises
+        raise ValueError(
+            f"task {name!r} cannot be made: {type(error).__name__}: {error}"
+        ) from error
     steps = env.spec.max_episode_steps if env.spec is not None else None
     if steps is None:
         raise ValueError(f"task {name!r} has no time limit: register it with max_episode_steps")

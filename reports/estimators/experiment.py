@@ -78,7 +78,7 @@ def prepare(task_name: str, name: str, horizon: int) -> Setup:
     best = analytic.optimal_gain(lqg)
     stale = analytic.evaluate(lqg, CRITIC_SHARE * best)
     critic = analytic.QuadraticCritic(stale.G, stale.d)
-    estimator = make_estimator(name, Settings(horizon=horizon))
+    estimator = make_estimator(name, Settings(horizon=0 if name == "dpg" else horizon))
     if not estimator.bootstraps:
         estimator = make_estimator(name, Settings(horizon=FULL_HORIZON[task_name]))
     return Setup(lqg, POLICY_SHARE * best, critic, estimator)

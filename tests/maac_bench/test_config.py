@@ -96,6 +96,18 @@ def test_values_that_cannot_train_are_refused(group, settings, message):
         group(**settings)
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"critic": None}, "config.critic must be a group of settings, got None"),
+        ({"actor": {"horizon": "4"}}, "config.actor has a value of another kind"),
+    ],
+)
+def test_a_damaged_configuration_is_named(values, message):
+    with pytest.raises(ValueError, match=message):
+        from_dict(values)
+
+
 def test_settings_without_effect_are_known():
     assert "data.refit_every" in preset("sac", PENDULUM).idle
     assert "actor.entropy" in preset("maac-h0", PENDULUM).idle

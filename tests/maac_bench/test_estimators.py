@@ -5,7 +5,7 @@ import torch
 import analytic
 from maac_bench.estimators import ESTIMATORS, Settings, make_estimator
 from maac_bench.estimators.base import per_sample_policy
-from maac_bench.scoring import replicate, score
+from maac_bench.scoring import linear_problem, replicate, score
 from maac_bench.streams import Streams
 from maac_bench.tasks import linear_quadratic_task, make_task, require_lqg
 from tests.maac_bench.problems import make_case, squashed_policy
@@ -15,16 +15,20 @@ HORIZON = 3
 
 
 def gradient(name, case, policy, batch, seeds, settings=None):
-    estimator = make_estimator(name, settings or Settings(horizon=HORIZON))
+    estimator = make_estimator(name, settings or Settings(horizon=horizon_of(name)))
     start = case.start(Streams(seeds, "start"), batch)
     noise = estimator.draw(Streams(seeds, "noise"), case.problem, policy, start)
     return estimator.gradient(case.problem, policy, start, noise)
 
 
+def horizon_of(name):
+    return 0 if name == "dpg" else HORIZON
+
+
 def exact_mean(name, case):
     if name in WITHOUT_CRITIC:
         return analytic.policy_gradient(case.lqg, case.gain, T=HORIZON)
-    horizon = 0 if name == "dpg" else HORIZON
+    horizon = horizon_of(name)
     return analytic.maac_gradient(case.lqg, case.gain, horizon, critic=case.critic)
 
 
@@ -118,9 +122,9 @@ def test_score_function_variance_is_the_closed_form(name, options):
 @pytest.mark.parametrize(("name", "terminal"), [("pathwise", 1), ("pathwise", 5), ("dpg", 1)])
 def test_pathwise_variance_is_the_closed_form(name, terminal):
     case = make_case(4000)
-    settings = Settings(horizon=HORIZON, terminal_samples=terminal)
+    settings = Settings(horizon=horizon_of(name), terminal_samples=terminal)
     samples = gradient(name, case, case.policy, 50, range(4000), settings)[0].double().numpy()
-    horizon = 0 if name == "dpg" else HORIZON
+    horizon = horizon_of(name)
     exact = analytic.pathwise_moments(
         case.lqg, case.gain, horizon, critic=case.critic, terminal_samples=terminal
     )
@@ -131,7 +135,7 @@ def test_pathwise_variance_is_the_closed_form(name, terminal):
 @pytest.mark.usefixtures("float64")
 def test_per_sample_gradients_average_to_the_batch_gradient(name):
     case, seeds = make_case(2), [0, 1]
-    estimator = make_estimator(name, Settings(horizon=HORIZON))
+    estimator = make_estimator(name, Settings(horizon=horizon_of(name)))
     for policy in (case.policy, squashed_policy(seeds)):
         start = case.start(Streams(seeds, "start"), 6)
         noise = estimator.draw(Streams(seeds, "noise"), case.problem, policy, start)
@@ -168,11 +172,14 @@ def test_entropy_bonus_reaches_the_gradient():
     assert not torch.allclose(plain[0], bonus[0])
 
 
-def test_dpg_ignores_the_horizon_and_is_the_pathwise_estimator_at_zero():
+def test_dpg_is_the_pathwise_estimator_at_zero_and_refuses_another_horizon():
     case = make_case(2)
     zero = gradient("pathwise", case, case.policy, 16, [0, 1], Settings(horizon=0))
-    dpg = gradient("dpg", case, case.policy, 16, [0, 1], Settings(horizon=7))
-    assert torch.equal(zero[0], dpg[0])
+    for settings in (Settings(), Settings(horizon=0)):
+        dpg = gradient("dpg", case, case.policy, 16, [0, 1], settings)
+        assert torch.equal(zero[0], dpg[0])
+    with pytest.raises(ValueError, match="has no use for horizon"):
+        make_estimator("dpg", Settings(horizon=7))
 
 
 def test_bptt_does_not_look_at_the_critic():
@@ -188,7 +195,7 @@ def test_combination_weighs_each_half_by_the_variances_of_the_other():
     case, seeds, batch = make_case(2), [0, 1], 10
     parts = {}
     for name in ("pathwise", "score-critic"):
-        estimator = make_estimator(name, Settings(horizon=HORIZON))
+        estimator = make_estimator(name, Settings(horizon=horizon_of(name)))
         start = case.start(Streams(seeds, "start"), batch)
         noise = estimator.draw(Streams(seeds, "noise"), case.problem, case.policy, start)
         copies = per_sample_policy(case.policy, batch)
@@ -316,3 +323,22 @@ def test_a_gradient_that_overflows_is_not_returned():
             16,
             range(2),
         )
+
+
+def test_a_policy_without_noise_can_be_scored():
+    """As an LQG has it unless told otherwise."""
+    lqg = analytic.LQG(0.9 * np.eye(2), np.eye(2), np.eye(2), np.eye(2))
+    task, gain = linear_quadratic_task("plain", lqg), 0.5 * analytic.optimal_gain(lqg)
+    estimator = make_estimator("pathwise", Settings(2))
+    critic = analytic.evaluate(lqg, gain)
+    result = score(task, estimator, gain=gain, critic=critic, samples=2000, seeds=range(4))
+    assert result.cosine > 0.99
+
+
+def test_a_degenerate_action_covariance_is_named():
+    lqg = analytic.LQG(
+        0.9 * np.eye(2), np.eye(2), np.eye(2), np.eye(2), action_cov=np.diag([1.0, 0.0])
+    )
+    task, critic = linear_quadratic_task("flat", lqg), analytic.QuadraticCritic(np.eye(4), 0.0)
+    with pytest.raises(ValueError, match="action_cov must be positive definite or zero"):
+        linear_problem(task, np.zeros((2, 2)), critic, 1)

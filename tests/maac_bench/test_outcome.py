@@ -81,6 +81,8 @@ def test_a_task_without_functions_of_its_own_is_trained_on_learned_ones():
     rows = rows_of(trainer, 2)
     assert not trainer.failures
     assert rows[0][-1]["updates"] == 20
+    report = trainer.imagination.outcome_fit
+    assert rows[1][-1]["outcome_nll_1"] == float(report.validation_nll[1, 1])
     data = trainer.imagination.data.all()
     expected = trainer.imagination.outcome.reward(data.state, data.action, data.next_state)
     torch.testing.assert_close(data.reward, expected)

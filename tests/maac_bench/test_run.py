@@ -142,11 +142,18 @@ def test_a_run_from_before_a_field_existed_goes_on_with_its_default(opened, tmp_
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", "{}", '{"task": "t"}', '{"task": "t", "algorithm": "a", "seeds": null}']
+    "text",
+    [
+        "[]",
+        "{}",
+        '{"task": "t"}',
+        '{"task": "t", "algorithm": "a", "seeds": null}',
+        '{"task": "t", "algorithm": "a", "seeds": [0]}',
+    ],
 )
 def test_a_foreign_configuration_is_named(opened, tmp_path, text):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ValueError, match="names no task, algorithm and seeds"):
+    with pytest.raises(ValueError, match="names no task, algorithm, seeds and config"):
         opened(tmp_path)
 
 

@@ -62,6 +62,8 @@ def test_no_episodes_are_refused(trained, capsys, episodes):
 def test_what_is_no_run_or_has_no_checkpoint_is_named(tmp_path, capsys):
     assert main(["evaluate", str(tmp_path)]) == 2
     assert "holds no run: config.json is missing" in capsys.readouterr().err
-    RunDirectory(tmp_path, {"task": PENDULUM, "algorithm": "maac", "seeds": [0]}, {}).close()
+    RunDirectory(
+        tmp_path, {"task": PENDULUM, "algorithm": "maac", "seeds": [0], "config": {}}, {}
+    ).close()
     assert main(["evaluate", str(tmp_path)]) == 2
     assert "has no checkpoint yet" in capsys.readouterr().err

@@ -123,7 +123,7 @@ def test_other_tasks_missing_runs_and_missing_checkpoints_are_named(tmp_path, ca
     make_run(tmp_path / "pendulum", task=PENDULUM)
     assert main(["gradient-error", str(tmp_path / "pendulum")]) == 2
     assert "has no differentiable MuJoCo dynamics" in capsys.readouterr().err
-    identity = {"task": CHEETAH, "algorithm": "maac", "seeds": [0]}
+    identity = {"task": CHEETAH, "algorithm": "maac", "seeds": [0], "config": {}}
     RunDirectory(tmp_path / "new", identity, {}).close()
     assert main(["gradient-error", str(tmp_path / "new")]) == 2
     assert "has no checkpoint yet" in capsys.readouterr().err

@@ -12,7 +12,14 @@ from gymnasium.utils.env_checker import check_env
 
 import analytic
 from maac_bench.streams import Streams
-from maac_bench.tasks import TASKS, make_env, make_task, require_lqg, require_true
+from maac_bench.tasks import (
+    TASKS,
+    make_env,
+    make_task,
+    make_training_task,
+    require_lqg,
+    require_true,
+)
 from maac_bench.tasks.base import Task
 from maac_bench.tasks.gymnasium_v5 import V5_TASKS
 from maac_bench.tasks.mujoco_paper import PAPER_TASKS
@@ -297,3 +304,19 @@ def test_making_a_cheetah_is_silent_and_other_warnings_are_one_line(tmp_path):
     )
     assert result.stderr == "MuJoCo: odd thing\n"
     assert list(tmp_path.iterdir()) == []  # no log file either
+
+
+@pytest.mark.parametrize("name", ["HalfCheetah-v2", "maac_bench:a:b-v0"])
+def test_what_gymnasium_cannot_make_is_one_line(name):
+    with pytest.raises(ValueError, match=f"(unknown task|task) '{name}'"):
+        make_training_task(name)
+
+
+def test_an_environment_that_fails_to_start_says_so():
+    def broken(**options):
+        raise AttributeError("no such robot")
+
+    gym.register("Broken-v0", entry_point=broken)
+    with pytest.raises(ValueError, match="cannot be made: AttributeError: no such robot"):
+        make_training_task("Broken-v0")
+    del gym.registry["Broken-v0"]

@@ -115,6 +115,7 @@ def test_mp4_without_its_package_is_refused_before_the_work(tmp_path, monkeypatc
 def test_small_tasks_have_a_picture_that_moves(name):
     env = make_env(name, render_mode="rgb_array")
     env.reset(seed=0)
+    env.action_space.seed(0)
     before = env.render()
     for _ in range(5):
         env.step(env.action_space.sample())

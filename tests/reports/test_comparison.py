@@ -158,7 +158,7 @@ def test_bad_input_is_one_line(runs, tmp_path, capsys):
     make_run(tmp_path / "empty", "maac", {5: []})
     assert "there is no evaluation to compare" in refusal(capsys, tmp_path / "empty")
     (tmp_path / "empty" / "config.json").write_text("{}")
-    assert "names no task, algorithm and seeds" in refusal(capsys, tmp_path / "empty")
+    assert "names no task, algorithm, seeds and config" in refusal(capsys, tmp_path / "empty")
     (tmp_path / "empty" / "config.json").write_text("{")
     assert "is damaged" in refusal(capsys, tmp_path / "empty")
     (runs / "sac" / "seed-0" / "metrics.csv").write_text("rollout,env_steps,return\n1,200,x\n")
