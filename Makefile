@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 TORCH  := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup figure2 figure3 table1 gradient-error parity ablations estimators figures report test test-all check lint format types bench first-use clean
+.PHONY: help setup figure2 figure3 table1 gradient-error parity ablations estimators figures report test test-all check lint format types bench first-use clean clean-runs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,10 +27,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 figure3: setup ## run and draw Figure 3 (a minute or two; finished parts are kept)
-	@$(BIN)/maac-bench figure figure3
+	@$(BIN)/maac-bench figure figure3 --profile $(PROFILE)
 
 estimators: setup ## run and draw the comparison of all estimators
-	@$(BIN)/maac-bench figure estimators
+	@$(BIN)/maac-bench figure estimators --profile $(PROFILE)
 
 figure2: setup ## train and draw Figure 2; PROFILE=mujoco or paper for hours or days
 	@$(BIN)/maac-bench figure figure2 --profile $(PROFILE)
@@ -42,7 +42,7 @@ gradient-error: setup ## train maac on HalfCheetah and measure its gradient agai
 	@$(BIN)/maac-bench figure gradient_error --profile $(PROFILE)
 
 parity: setup $(VENV)/.peers ## train SAC here and in stable-baselines3 (an hour or so) and draw both
-	@$(BIN)/maac-bench figure parity
+	@$(BIN)/maac-bench figure parity --profile $(PROFILE)
 
 ablations: setup ## train and draw the ablations; PROFILE likewise
 	@$(BIN)/maac-bench figure ablations --profile $(PROFILE)
@@ -88,6 +88,9 @@ $(VENV)/.peers: $(VENV)/.ready
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
 	@touch $@
 
-clean: ## remove caches and finished runs (not .venv, not committed data)
-	rm -rf runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove caches (not .venv, not runs, not committed data)
+	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+clean-runs: ## remove every experiment and training run, finished or not
+	rm -rf runs

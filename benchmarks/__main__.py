@@ -28,9 +28,14 @@ def main() -> None:
     with fast_products() as fast:
         origin["configuration"]["onednn_products"] = fast
     # Peers first, while no other thread pool has been used; products as training and scoring do.
-    for part, products in ((peers, nullcontext), (steps, fast_products), (gradients, nullcontext)):
+    for measure, products in (
+        (peers.rows, nullcontext),
+        (steps.rows, fast_products),
+        (steps.rows_of_default_products, nullcontext),
+        (gradients.rows, nullcontext),
+    ):
         with products():
-            rows = part.rows()
+            rows = measure()
         for row in rows:
             found.append(row)
             beside = f", {row['ratio']:.2f} x floor" if "ratio" in row else ""

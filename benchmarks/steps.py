@@ -52,3 +52,8 @@ def rows() -> list[Row]:
         found.append(measure(f"{algorithm}_step", algorithm))
     found += [measure(f"sac_step_{count}_seeds", "sac", count) for count in (2, 4, 8)]
     return found
+
+
+def rows_of_default_products() -> list[Row]:
+    """What the choice of the library for matrix products is worth."""
+    return [measure("maac_step_default_products", "maac")]

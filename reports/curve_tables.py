@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from reports.statistics import iqm_band, probability_of_improvement
 
@@ -19,15 +20,16 @@ def score_table(
 ) -> pd.DataFrame:
     """What a seed's learning curve comes to.
 
-    Measures: `final`, the mean of the last `FINAL_EPISODES` evaluations; `area`, the mean of all,
-    which is the area under the curve over its length; `return_at_K`; `episodes_to_90`, the first
-    episode whose evaluation reaches 90 % of the rise from the first evaluation to the final
-    return (returns can be negative, so a share of the return itself would mean nothing). A curve
-    that does not reach the last episode has only the milestones it reached; one that does not rise
-    has no `episodes_to_90`.
+    Measures: `final`, the mean of the last `FINAL_EPISODES` evaluations; `area`, the mean of all
+    since training began, which is the area under the curve over its length; `return_at_K`;
+    `episodes_to_90`, the first episode whose evaluation reaches 90 % of the rise from the first
+    evaluation to the final return (returns can be negative, so a share of the return itself would
+    mean nothing). A curve that does not reach the last episode has only the milestones it reached;
+    one that does not rise has no `episodes_to_90`.
 
     Args:
-        data: columns task, algo, seed, episode, return.
+        data: columns task, algo, seed, episode, return; where it has `temperature`, that is empty
+            before training begins.
         rollouts: task to its number of episodes.
         milestones: the Ks; those beyond a task's last episode are left out.
 
@@ -43,7 +45,8 @@ def score_table(
             if k <= rollouts[str(task)] and k in returns.index
         }
         if len(returns) == rollouts[str(task)]:
-            scores |= _whole_curve(returns)
+            known = curve.set_index("episode").get("temperature", returns).reindex(returns.index)
+            scores |= _whole_curve(returns, known.notna().to_numpy())
         rows += [
             {"task": task, "algo": algo, "seed": seed, "measure": measure, "score": score}
             for measure, score in scores.items()
@@ -51,10 +54,10 @@ def score_table(
     return pd.DataFrame(rows, columns=["task", "algo", "seed", "measure", "score"])
 
 
-def _whole_curve(returns: pd.Series[float]) -> dict[str, float]:
+def _whole_curve(returns: pd.Series[float], training: NDArray[np.bool_]) -> dict[str, float]:
     values = returns.to_numpy(dtype=np.float64)
     final = float(values[-FINAL_EPISODES:].mean())
-    scores = {"final": final, "area": float(values.mean())}
+    scores = {"final": final, "area": float(values[training].mean())}
     if final > values[0]:
         reached = values >= values[0] + _SHARE_OF_RISE * (final - values[0])
         scores["episodes_to_90"] = float(returns.index[int(np.argmax(reached))])

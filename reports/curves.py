@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from reports import provenance
 from reports.files import read_csv
-from reports.statistics import iqm_band
+from reports.statistics import interval_note, iqm_band
 from reports.style import BLACK
 
 _DATA = ["task", "algo", "seed", "episode", "env_steps", "return"]
@@ -98,8 +98,9 @@ def _draw_curves(axes: Axes, data: pd.DataFrame, colors: Mapping[str, str]) -> N
 
 def _cut(axes: Axes, data: pd.DataFrame) -> None:
     """Keep a few runaway evaluations from hiding all others; say how many are below the axis."""
-    later = data.loc[data["env_steps"] > 0.5 * data["env_steps"].max(), "return"]
-    low, high = later.quantile(0.1), data["return"].max()
+    later = data[data["env_steps"] > 0.5 * data["env_steps"].max()]
+    # Of the middle algorithm, so that one that fails does not set the scale for all.
+    low, high = later.groupby("algo")["return"].quantile(0.1).median(), data["return"].max()
     floor = low - 1.5 * (high - low)
     # Ordinary curves rise from the bottom of their range: only what would shrink them is cut.
     if data["return"].min() < high - 4.0 * (high - floor):
@@ -114,12 +115,16 @@ def _draw_scores(axes: Axes, scores: pd.DataFrame, colors: Mapping[str, str]) ->
         color = colors.get(row["algo"], BLACK)
         axes.plot([row["low"], row["high"]], [place, place], color=color, lw=2.5, alpha=0.4)
         axes.plot([row["iqm"]], [place], "o", color=color, ms=5)
-    axes.set_yticks(range(len(scores)), [f"n = {n}" for n in scores["n"]], fontsize=7)
+    names = [f"{algo}, n = {n}" for algo, n in zip(scores["algo"], scores["n"], strict=True)]
+    axes.set_yticks(range(len(scores)), names, fontsize=7)
     axes.set_ylim(len(scores) - 0.5, -0.5)
-    right, worst = scores["high"].max(), scores["iqm"].min()
-    if scores["low"].min() < 3.0 * worst - 2.0 * right:
-        # An interval that runs off the axis is wide enough to say so.
-        axes.set_xlim(3.0 * worst - 2.0 * right, right + 0.2 * (right - worst))
+    right, middle = scores["high"].max(), scores["iqm"].median()
+    left = 3.0 * middle - 2.0 * right
+    if scores["low"].min() < left:
+        axes.set_xlim(left, right + 0.2 * (right - middle))
+        for place, low in enumerate(scores["low"]):
+            if low < left:  # it runs off the axis
+                axes.plot([left], [place], "<", color=BLACK, ms=5, clip_on=False)
     axes.set_xlabel("final return (last five evaluations)")
 
 
@@ -135,4 +140,7 @@ def _note(data: pd.DataFrame, origin: Mapping[str, Any]) -> str:
     )
     if whole < expected:
         note += f" · {whole} of {expected} curves are complete"
-    return f"{note}\ninterquartile mean and 95 % bootstrap band, thin lines: single seeds"
+    absent = set(settings["algorithms"]) - set(data["algo"])
+    if absent:
+        note += f" · not started: {', '.join(sorted(absent))}"
+    return f"{note}\ninterquartile mean and {interval_note(len(seeds))}, thin lines: single seeds"

@@ -17,11 +17,14 @@ from reports.files import PUBLISHED_DIGITS, ROOT, file_digest, write_csv
 _PACKAGES = ("gymnasium", "matplotlib", "mujoco", "numpy", "pandas", "scipy", "torch")
 
 
+_SOURCES = ("*.py", "pyproject.toml", "constraints.txt")
+
+
 def commit() -> str:
-    """The commit of the code that runs, marked if tracked source files differ from it."""
+    """The commit of the code that runs, marked if what decides its numbers differs from it."""
     try:
         head = _git("rev-parse", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=all", "--", "*.py")
+        changed = _git("status", "--porcelain", "--untracked-files=all", "--", *_SOURCES)
     except (OSError, subprocess.CalledProcessError):
         return "unknown (not a git checkout)"
     return f"{head} (with uncommitted changes)" if changed else head
@@ -42,8 +45,21 @@ def record(command: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
         "configuration": dict(configuration),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
-        "machine": {"system": platform.system(), "architecture": platform.machine()},
+        "machine": {
+            "system": platform.system(),
+            "architecture": platform.machine(),
+            "vectors": _vectors(),
+        },
     }
+
+
+def _vectors() -> str:
+    """The widest vector instructions of the processor, on which the last digits depend."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return "unknown"
+    return next((name for name in ("avx512f", "avx2", "avx", "asimd") if name in words), "unknown")
 
 
 def publish(tables: Mapping[str, pd.DataFrame], folder: Path, origin: Mapping[str, Any]) -> bool:

@@ -24,11 +24,9 @@ class Published(NamedTuple):
     commits: Mapping[str, str]
 
     def is_further(self, run: TrainingRun, episodes: Mapping[int, int]) -> bool:
-        """Whether some seed of a run has more episodes here than at hand."""
-        if run.name not in self.commits:
-            return False
+        """Whether a run's seeds together have more episodes here than at hand."""
         rows = _of_runs(self.data, [run])
-        return any((rows["seed"] == seed).sum() > count for seed, count in episodes.items())
+        return run.name in self.commits and len(rows) > sum(episodes.values())
 
     def only(self, runs: Sequence[TrainingRun]) -> Published:
         """The part of these runs."""

@@ -1,4 +1,9 @@
-"""Aggregates over seeds with bootstrap intervals."""
+"""Aggregates over seeds with bootstrap intervals.
+
+The intervals are the field's: percentiles of a bootstrap over seeds, 95 % by name. With
+normal scores, those of an interquartile mean hold it in 50, 75, 91 and 94 % of all cases with 2, 3, 5 and 10 seeds
+(a test measures it), so where they are shown they are called nominal.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +27,11 @@ class Estimate(NamedTuple):
     value: float
     low: float
     high: float
+
+
+def interval_note(seeds: int) -> str:
+    """What an interval is called under a figure: of a few seeds it is little more than a range."""
+    return "bootstrap band (about the seeds' range)" if seeds < 4 else "nominal 95 % bootstrap band"
 
 
 def mean_band(

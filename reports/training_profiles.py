@@ -18,7 +18,8 @@ class Profile:
     """The size of an experiment.
 
     tasks: task to its number of episodes. size: of the presets. compiled: whether updates are
-    fused. label: what a reader of the figure must know of this size.
+    fused. label: what a reader of the figure must know of this size. place: folder of its runs,
+    if not with all others of the size; for other seeds than theirs.
     """
 
     tasks: Mapping[str, int]
@@ -27,6 +28,7 @@ class Profile:
     seeds: tuple[int, ...]
     compiled: bool
     label: str
+    place: str | None = None
 
     def runs(self) -> tuple[TrainingRun, ...]:
         """What is trained."""
@@ -39,7 +41,7 @@ class Profile:
 
 def directory(profile: Profile, runs: Path) -> Path:
     """Where the runs of a profile are, below the folder of all experiments."""
-    return runs / "training" / profile.size
+    return runs / "training" / (profile.place or profile.size)
 
 
 def profiles(algorithms: tuple[str, ...]) -> dict[str, Profile]:

@@ -26,4 +26,13 @@ for _name, (_episodes, _algorithms) in _VARIANTS.items():
         algorithms=("maac", *_algorithms),
         label=f"reduced: small nets, one task, the first {_episodes} episodes, 2 seeds",
     )
+# How far the reduced sizes are from the paper's.
+PROFILES["paper-size"] = replace(
+    PROFILES["paper"],
+    tasks={"maac_bench/HalfCheetah-v0": 50},
+    algorithms=("maac",),
+    seeds=(0,),
+    label="reduced: the paper's nets and updates, one task, 50 of 200 episodes, 1 of 4 seeds",
+    place="paper-one-seed",
+)
 REPORT = CurveReport("ablations", PROFILES, measures=("final", "area"), against="maac")

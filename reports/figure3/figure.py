@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from reports import provenance
 from reports.files import read_csv
-from reports.statistics import mean_band
+from reports.statistics import interval_note, mean_band
 from reports.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, draw_band, save
 
 # One case in which the learned model's error first falls and then rises, one in which it does not.
@@ -84,11 +84,13 @@ def _main_figure(tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any]) 
         "3. where the error comes from",
         "4. direction and size (learned pair)",
     )
-    corners = ("lower left", "upper left", "lower right", "upper left")
-    for axes, title, corner in zip(grid[0], titles, corners, strict=True):
+    for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontsize=10)
-        columns = 2 if corner == "lower right" else 1
-        axes.legend(loc=corner, fontsize=7, ncols=columns)  # the lower row has the same lines
+    # Both rows have the same lines: each legend is where it covers none.
+    for axes, corner in ((grid[0, 0], "lower left"), (grid[0, 1], "upper left")):
+        axes.legend(loc=corner, fontsize=7)
+    grid[1, 2].legend(loc="lower left", fontsize=7, ncols=2)
+    grid[0, 3].legend(loc="upper left", fontsize=7)
     figure.supxlabel(provenance.caption(origin, _note(tables["data"], origin)), fontsize=8)
     return figure
 
@@ -98,7 +100,7 @@ def _note(data: pd.DataFrame, origin: Mapping[str, Any]) -> str:
     return (
         f"{settings['task']}, infinite horizon · profile {settings['profile']} · "
         f"seeds 0-{data['seed'].max()} (n = {data['seed'].nunique()}), "
-        "mean and 95 % bootstrap band"
+        f"mean and {interval_note(data['seed'].nunique())}"
     )
 
 
@@ -165,8 +167,7 @@ def _regimes_figure(tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any
             _draw_return(axes, selected)
             _horizon_axis(axes)
             choice = best[(best["regime"] == regime) & (best["gain"] == gain)].iloc[0]
-            axes.axvline(choice["h_return"], color=BLUE, lw=0.8, ls="--")
-            axes.axvline(choice["h_bound_corrected"], color=RED, lw=0.8, ls=":")
+            axes.axvline(choice["h_return"], color=BLUE, lw=0.8, ls="--", label="best H")
             axes.set_title(
                 f"{_TITLES[regime]}, {gain}: best H {choice['h_return']}, "
                 f"bound's {choice['h_bound_corrected']}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,17 +32,23 @@ class Panel(NamedTuple):
 PANELS = (
     Panel("score_function", "model", "cosine", "learned against true model"),
     Panel("score_function", "critic", "cosine", "critic against continued rollout"),
-    Panel("score_function", "total", "cosine", "actor's gradient against reference"),
+    Panel(
+        "score_function",
+        "total",
+        "cosine",
+        "actor's gradient against reference*",
+    ),
     Panel("pathwise", "model", "sample_cosine", "learned against true model: cosine"),
     Panel("pathwise", "model", "sample_norm_ratio", "learned against true model: length ratio"),
-    Panel("pathwise", "total", "cosine_halves", "halves of the reference"),
+    Panel("score_function", "total", "l1_error", "actor's gradient: L1 error, 1 at H = 0"),
 )
-_ROWS = {
-    "score_function": "cosine of mean gradients,\ntrue ones from returns",
-    "pathwise": "through the simulator's derivative,\nmedians over samples but the last",
-}
+_ROWS = (
+    "cosine of mean gradients,\ntrue ones from returns",
+    "true ones through the simulator:\nmedian over samples",
+)
+_MARKERS = ("o", "s", "^", "D")
 _COLUMNS = ["rollout", "seed", "horizon", "part", "through", "reference_steps", "samples"]
-_COLUMNS += ["replicates", "cosine_halves"]
+_COLUMNS += ["replicates", "cosine_error", "cosine_halves"]
 
 
 def draw(folder: Path) -> None:
@@ -57,38 +64,47 @@ def draw(folder: Path) -> None:
     for axes, panel in zip(grid.flat, PANELS, strict=True):
         rows = data[(data["part"] == panel.part) & (data["through"] == panel.through)]
         _draw(axes, rows, panel, ages)
-    for axes, label in zip(grid[:, 0], _ROWS.values(), strict=True):
+    for axes, label in zip(grid[:, 0], _ROWS, strict=True):
         axes.set_ylabel(label)
-    _draw_halves(grid[0, 2], data)
+    grid[1, 2].set_ylabel("from returns")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     figure.supxlabel(provenance.caption(origin, _note(data, origin["configuration"])), fontsize=7)
     save(figure, folder / "gradient_error")
 
 
-def _draw_halves(axes: Axes, data: pd.DataFrame) -> None:
-    """What sampling leaves of the reference: half of its start states against the other half."""
-    smoothed = data[(data["part"] == "total") & (data["through"] == "score_function")]
-    halves = smoothed["cosine_halves"].mean()
-    axes.axhline(halves, color=GREY, ls="--", lw=1)
-    axes.annotate("halves of the reference", (0.02, halves), fontsize=7, va="bottom")
-
-
 def _draw(axes: Axes, rows: pd.DataFrame, panel: Panel, ages: Sequence[int]) -> None:
-    """A line per age, the mean over seeds; dots are seeds. A ratio of zero has no place here."""
+    """A line per age, the mean over seeds; a marker per seed. A ratio of zero has no place here."""
     shades = mpl.colormaps["viridis"]
     for place, age in enumerate(ages):
         color = shades(0.9 * place / max(1, len(ages) - 1))
         now = rows[rows["rollout"] == age]
         if panel.measure == "sample_norm_ratio":
             now = now[now[panel.measure] > 0]
+        elif panel.measure == "l1_error":
+            first = now[now["horizon"] == 0].set_index("seed")["l1_error"]
+            now = now.assign(l1_error=now["l1_error"] / now["seed"].map(first))
         mean = now.groupby("horizon")[panel.measure].mean()
         axes.plot(mean.index, mean, "-", color=color, lw=1.5, label=f"{age} episodes")
-        axes.plot(now["horizon"], now[panel.measure], "o", color=color, ms=3, alpha=0.5)
+        for marker, (_, seed) in zip(cycle(_MARKERS), now.groupby("seed"), strict=False):
+            error = seed["cosine_error"] if panel.measure == "cosine" else None
+            axes.errorbar(
+                seed["horizon"],
+                seed[panel.measure],
+                error,
+                fmt=marker,
+                color=color,
+                ms=3,
+                alpha=0.5,
+                elinewidth=0.6,
+            )
+        if panel.part == "total" and panel.measure == "cosine":
+            # What sampling leaves of the reference: half of its start states against the others.
+            axes.axhline(now["cosine_halves"].mean(), color=color, ls=":", lw=1)
     if panel.measure == "sample_norm_ratio":
         axes.set_yscale("log")
-    else:
-        axes.set_ylim(-0.55, 1.05)
+    elif panel.measure != "l1_error":
+        axes.set_ylim(-0.65, 1.05)
         axes.axhline(0.0, color=GREY, lw=0.5)
     axes.set_title(panel.title, fontsize=9)
     axes.set_xlabel("H")
@@ -103,6 +119,8 @@ def _note(data: pd.DataFrame, settings: dict[str, Any]) -> str:
         for through, row in sizes.iterrows()
     )
     return (
-        f"{settings['task']} · profile {settings['profile']} ({settings['label']})\n"
-        f"seeds {seeds} · {sampled} · reference: {first['reference_steps']} true steps"
+        f"{settings['task']} · profile {settings['profile']} ({settings['label']}) · {sampled}\n"
+        f"seeds {seeds} (a marker each; bars: standard error over start states)\n"
+        f"reference: {first['reference_steps']} true steps, then the learned critic · "
+        "* dotted: half of its start states against the other half"
     )

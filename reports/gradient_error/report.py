@@ -100,6 +100,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     origin["runs"] = commits([trained], home)
     gone = [age for age in size.ages if age not in held]
     kept = _published(folder, gone, json.loads(json.dumps(configuration)), origin["runs"])
+    measured = provenance.load(folder).get("measured", {}) if len(kept) else {}
     # Named after what is measured: a run that has gone on, or another one in its place, is not
     # mistaken for it, and ages that have not changed are not measured again.
     units = {
@@ -125,7 +126,9 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     missing = [f"age {age}: no checkpoint" for age in size.ages if age not in known]
     for line in missing:
         print(f"unfinished: {line}")
-    origin |= {"configuration": configuration, "unfinished": missing}
+    here = dict.fromkeys(map(str, held), origin["commit"])
+    kept_ages = {str(age): measured[str(age)] for age in gone if str(age) in measured}
+    origin |= {"configuration": configuration, "unfinished": missing, "measured": here | kept_ages}
     return provenance.publish({"data.csv": data}, folder, origin)
 
 
@@ -135,11 +138,21 @@ def _published(
     """What a report has of these ages, if it measured the same run in the same way."""
     if not ages or not (folder / "provenance.json").exists():
         return pd.DataFrame()
-    origin = provenance.load(folder)
-    same = {**origin["configuration"], "ages": None} == {**configuration, "ages": None}
-    path = folder / "data.csv"
-    whole = path.exists() and file_digest(path) == origin.get("tables", {}).get("data.csv")
-    if not (same and whole and origin.get("runs") == runs):
-        return pd.DataFrame()
+    origin, path = provenance.load(folder), folder / "data.csv"
     data = read_csv(path, ["rollout", "through"])
-    return data[data["rollout"].isin(ages)]
+    data = data[data["rollout"].isin(ages)]
+    if data.empty:
+        return data
+    if file_digest(path) != origin.get("tables", {}).get("data.csv"):
+        raise ValueError(
+            f"{path} is not the table that provenance.json describes: restore both, or delete "
+            "provenance.json to publish without them"
+        )
+    same = {**origin["configuration"], "ages": None} == {**configuration, "ages": None}
+    if same and origin.get("runs") == runs:
+        return data
+    gone = ", ".join(map(str, sorted(data["rollout"].unique())))
+    raise ValueError(
+        f"{folder} has results of another run, or of other dials, at ages of which this one has no "
+        f"checkpoint ({gone}): train it on first, or delete provenance.json to publish without them"
+    )

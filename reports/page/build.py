@@ -84,9 +84,10 @@ def _claims(reports: Path) -> str:
     profiles = {name: section.profiles for name, section in SECTIONS.items()}
     return (
         '<section id="paper">\n<h2>Paper and here</h2>\n'
-        "<p>The paper gives mean ± standard deviation over four seeds on its own variants of the "
-        "MuJoCo tasks, after 200 episodes. Ours are interquartile means with 95 % bootstrap "
-        "intervals of <code>maac</code> on the same variants. <strong>A reduced profile says "
+        "<p>The paper gives mean ± standard deviation of converged policies on its own variants of "
+        "the MuJoCo tasks. Ours are those of <code>maac</code> on the same variants: interquartile "
+        "means with nominal 95 % bootstrap intervals; with planning, mean ± standard deviation "
+        "over seeds. <strong>A reduced profile says "
         "nothing about the paper's numbers</strong>: its nets are smaller and its runs shorter."
         "</p>\n"
         f"{claims_html(reports, profiles)}</section>\n"

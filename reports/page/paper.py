@@ -33,10 +33,10 @@ CLAIMS = (
     Claim("Ant", "final return", "3 060 ± 1 450", "final"),
     Claim("Hopper", "final return", "2 770 ± 3", "final"),
     Claim("Walker2d", "final return", "1 610 ± 404", "final"),
-    Claim("HalfCheetah", "with MPC at test time", "10 900", "mpc"),
-    Claim("Ant", "with MPC at test time", "3 970", "mpc"),
-    Claim("Hopper", "with MPC at test time", "2 800", "mpc"),
-    Claim("Walker2d", "with MPC at test time", "1 760", "mpc"),
+    Claim("HalfCheetah", "with MPC at test time", "10 900 ± 94.5", "mpc"),
+    Claim("Ant", "with MPC at test time", "3 970 ± 1 480", "mpc"),
+    Claim("Hopper", "with MPC at test time", "2 800 ± 11", "mpc"),
+    Claim("Walker2d", "with MPC at test time", "1 760 ± 78", "mpc"),
 )
 
 

@@ -67,7 +67,7 @@ SECTIONS = {
     ),
     "ablations": Section(
         "Ablations: what each part contributes",
-        ("quick", "mujoco", "normalisation", "entropy", "plus", "paper"),
+        ("quick", "mujoco", "normalisation", "entropy", "plus", "paper-size", "paper"),
         curve_charts,
         _CURVES,
         (),

@@ -56,11 +56,18 @@ def summary_html(folder: Path) -> str:
     summary = read_csv(folder / "summary.csv", keys)
     measures = [str(name) for name in summary["measure"].unique()]
     compared = "improvement" in summary.columns
-    header = ["task", "algorithm", "complete curves", *map(measure_name, measures)]
+    header = ["task", "algorithm", "seeds", *map(measure_name, measures)]
     rows = []
     for (task, algo), scores in summary.groupby(["task", "algo"], sort=False):
         of = scores.set_index("measure").to_dict("index")
-        row = [str(task), str(algo), str(int(scores["n"].max()))]
+        seeds = scores["n"].astype(int)
+        # A measure that not every curve has, such as the rise of one that falls, has fewer.
+        fewest = int(seeds[scores["measure"].isin(measures)].min())
+        row = [
+            str(task),
+            str(algo),
+            str(seeds.max()) if fewest == seeds.max() else f"{fewest} to {seeds.max()}",
+        ]
         row += [interval(*(of[name][key] for key in ("iqm", "low", "high"))) for name in measures]
         if compared:
             row.append(_improvement(of[measures[0]]))
@@ -69,7 +76,9 @@ def summary_html(folder: Path) -> str:
         # The one that the others are compared with has no comparison of its own.
         against = summary.groupby("algo", sort=False)["improvement"].count().idxmin()
         header.append(f"P({against} better), {measure_name(measures[0])}")
-    note = "Interquartile mean over seeds with its 95 % bootstrap interval."
+    note = (
+        "Interquartile mean over the seeds that have the measure, with its nominal 95 % interval."
+    )
     return _with_note(table_html(header, rows), note)
 
 

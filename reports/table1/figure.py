@@ -21,7 +21,11 @@ def draw(folder: Path) -> None:
     origin = provenance.load(folder)
     tasks = list(data["task"].unique())
     figure, grid = plt.subplots(
-        1, len(tasks), figsize=(3.6 * len(tasks) + 1.0, 3.4), squeeze=False, layout="constrained"
+        1,
+        len(tasks),
+        figsize=(max(8.0, 3.6 * len(tasks) + 1.0), 3.4),
+        squeeze=False,
+        layout="constrained",
     )
     for axes, task in zip(grid[0], tasks, strict=True):
         for mpc, (name, color) in _NAMES.items():
@@ -37,8 +41,9 @@ def draw(folder: Path) -> None:
     figure.legend(handles, labels, loc="outside upper center", ncols=2)
     size = origin["configuration"]
     note = (
-        f"profile {size['profile']} ({size['label']}) · {size['episodes']} episodes per seed\n"
-        "dots: episodes, bar: mean over seeds"
+        f"profile {size['profile']} ({size['label']}) · seeds "
+        f"{', '.join(map(str, size['seeds']))}, {size['episodes']} episodes each\n"
+        "dots: episodes, a column per seed; bar: mean over seeds"
     )
     figure.supxlabel(provenance.caption(origin, note), fontsize=7)
     save(figure, folder / "table1")

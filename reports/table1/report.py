@@ -5,6 +5,7 @@ The policies are the `maac` runs of the same profile, which the learning curves 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,11 +13,12 @@ from tqdm import tqdm
 
 from maac_bench.names import lookup
 from maac_bench.planning import PlannerSettings
+from maac_bench.run import checkpoint_rollouts
 from maac_bench.run_evaluation import evaluate_run, open_run
 from reports import provenance
-from reports.files import PUBLISHED_DIGITS, write_csv
+from reports.files import PUBLISHED_DIGITS, read_csv, write_csv
 from reports.training_profiles import directory, profiles
-from reports.training_runs import commits, run_all
+from reports.training_runs import TrainingRun, commits, run_all
 
 EPISODES = 10
 PLANNER = PlannerSettings()
@@ -42,10 +44,12 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
         runs: where experiments are kept.
 
     Raises:
-        ValueError: an unknown profile, or a run without a checkpoint.
+        ValueError: an unknown profile, a run without a checkpoint, or one that is not as far as the
+            policies whose results are published.
     """
     size = lookup("profile", profile, PROFILES)
     plan, trained = size.runs(), directory(size, runs)
+    _require_progress(plan, trained, folder)
     jobs = [(run, planner) for run in plan for planner in (None, PLANNER)]
     tables = []
     for run, planner in tqdm(jobs, desc="table1", unit="evaluation"):
@@ -60,6 +64,22 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     if changed or not (folder / "timings.csv").exists():
         write_csv(timings, folder / "timings.csv", PUBLISHED_DIGITS)
     return changed
+
+
+def _require_progress(plan: Sequence[TrainingRun], trained: Path, folder: Path) -> None:
+    """Results of policies that were trained for longer are not overwritten."""
+    path = folder / "summary.csv"
+    if not path.exists():
+        return
+    published = read_csv(path, ["task", "trained_episodes"])
+    ages = published.groupby("task")["trained_episodes"].max()
+    for run in plan:
+        here = max(checkpoint_rollouts(trained / run.name), default=0)
+        if here < ages.get(run.task, 0):
+            raise ValueError(
+                f"{folder} has results of {run.name} after {ages[run.task]} episodes, and "
+                f"{trained / run.name} has {here}: train it on first"
+            )
 
 
 def summary(data: pd.DataFrame) -> pd.DataFrame:

@@ -67,6 +67,19 @@ def test_summary_by_hand():
     assert pd.isna(rows.loc["maac", "improvement"])
 
 
+def test_the_area_begins_where_training_does():
+    data = curves(maac={0: [-100, 2, 4]}).assign(temperature=[float("nan"), 0.5, 0.1])
+    scores = score_table(data, {TASK: 3}).set_index("measure")["score"]
+    assert scores["area"] == 3.0
+    assert scores["final"] == pytest.approx(-94 / 3)
+
+
+def test_an_algorithm_that_fails_does_not_set_the_scale():
+    data = curves(good={0: [0, 5, 6, 7]}, fair={0: [0, 3, 4, 5]}, lost={0: [0, -900, -950, -980]})
+    (axes,) = comparison_figure(data, {}, "a note").axes
+    assert -50 < axes.get_ylim()[0] < 0
+
+
 def test_times_count_a_stack_once():
     data = curves(sac={0: [1, 1], 1: [1]}).assign(profile="quick", seconds=3.0, seconds_update=1.5)
     row = timing_table(data).iloc[0]
@@ -92,7 +105,10 @@ def test_curves_of_unequal_lengths_are_drawn_as_far_as_they_go(tmp_path):
     upper, lower = figure.axes
     lengths = sorted(len(line.get_xdata()) for line in upper.lines)
     assert lengths == [1, 1, 2, 3, 3]  # three seeds and two aggregates
-    assert [label.get_text() for label in lower.get_yticklabels()] == ["n = 1", "n = 0"]
+    assert [label.get_text() for label in lower.get_yticklabels()] == [
+        "maac, n = 1",
+        "other, n = 0",
+    ]
     caption = figure.get_supxlabel()
     assert "profile mini (reduced)" in caption
     assert "seeds 0, 1 (n = 2)" in caption
@@ -111,7 +127,11 @@ def test_a_runaway_evaluation_is_cut_off_and_said():
 
 @pytest.mark.parametrize("profiles", [ABLATIONS, FIGURE2])
 def test_only_the_papers_size_is_not_called_reduced(profiles):
-    assert set(profiles) - {"normalisation", "entropy", "plus"} == {"quick", "mujoco", "paper"}
+    assert set(profiles) - {"normalisation", "entropy", "plus", "paper-size"} == {
+        "quick",
+        "mujoco",
+        "paper",
+    }
     for name, profile in profiles.items():
         assert profile.label.startswith("reduced") == (name != "paper")
         assert len(profile.runs()) == len(profile.tasks) * len(profile.algorithms)

@@ -1,7 +1,6 @@
 """The gradient error of a run at several ages, as a report."""
 
 import json
-import shutil
 
 import pandas as pd
 import pytest
@@ -30,8 +29,10 @@ def small(monkeypatch):
     monkeypatch.setattr(report, "MEASUREMENTS", both)
 
 
-def test_ages_that_are_there_are_measured_and_the_others_named(small, tmp_path, capsys):
-    make_run(tmp_path.joinpath(*HOME))
+def test_ages_that_are_there_are_measured_and_the_others_named(
+    small, monkeypatch, tmp_path, capsys
+):
+    make_run(tmp_path.joinpath(*HOME), rollouts=3)
     out = tmp_path / "out"
     assert report.collect("quick", out, tmp_path)
     assert "unfinished: age 5: no checkpoint" in capsys.readouterr().out
@@ -45,9 +46,7 @@ def test_ages_that_are_there_are_measured_and_the_others_named(small, tmp_path, 
     assert not report.collect("quick", out, tmp_path)
     kept = list(tmp_path.glob("gradient_error-*/*.csv"))
     stamps = {path: path.stat().st_mtime_ns for path in kept}
-    older, newer = (tmp_path.joinpath(*HOME, "checkpoint", f"rollout-00000{k}") for k in (2, 5))
-    for suffix in (".json", ".safetensors"):
-        shutil.copy(older.with_suffix(suffix), newer.with_suffix(suffix))
+    monkeypatch.setitem(report.PROFILES, "quick", report.PROFILES["quick"]._replace(ages=(2, 3)))
     assert report.collect("quick", out, tmp_path)  # only the new age is measured
     assert len(list(tmp_path.glob("gradient_error-*/*.csv"))) == 4
     assert {path: path.stat().st_mtime_ns for path in kept} == stamps
@@ -59,7 +58,7 @@ def test_ages_that_are_there_are_measured_and_the_others_named(small, tmp_path, 
 
 
 def test_what_is_published_of_a_run_outlives_its_checkpoints(small, monkeypatch, tmp_path):
-    """Unless another run has taken its place."""
+    """Another run does not take its place unasked."""
     home, out = tmp_path.joinpath(*HOME), tmp_path / "out"
     monkeypatch.setitem(
         report.PROFILES, "quick", report.Size(profiles(("maac",))["mujoco"], (2, 3))
@@ -70,6 +69,7 @@ def test_what_is_published_of_a_run_outlives_its_checkpoints(small, monkeypatch,
     before = (out / "data.csv").read_bytes()
     origin = json.loads((out / "provenance.json").read_text())
     assert origin["configuration"]["ages"] == [2, 3]
+    assert origin["measured"].keys() == {"2", "3"}
     for suffix in (".json", ".safetensors"):
         older.with_suffix(suffix).unlink()
     assert not report.collect("quick", out, tmp_path)
@@ -77,6 +77,10 @@ def test_what_is_published_of_a_run_outlives_its_checkpoints(small, monkeypatch,
     assert json.loads((out / "provenance.json").read_text()) == origin
     path = home / "provenance.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "commit": "another"}))
+    with pytest.raises(ValueError, match=r"of which this one has no checkpoint \(2\)"):
+        report.collect("quick", out, tmp_path)
+    assert (out / "data.csv").read_bytes() == before
+    (out / "provenance.json").unlink()
     assert report.collect("quick", out, tmp_path)
     assert set(pd.read_csv(out / "data.csv")["rollout"]) == {3}
 

@@ -127,7 +127,8 @@ def test_what_is_missing_is_named(reduced):
     assert "Not run yet: profiles quick, plus, paper." in text  # gradient_error
     assert text.count("Not run yet: profiles quick, mujoco, paper.") == 1  # table1
     assert (
-        "Not run yet: profiles quick, mujoco, normalisation, entropy, plus, paper." in text
+        "Not run yet: profiles quick, mujoco, normalisation, entropy, plus, paper-size, paper."
+        in text
     )  # ablations
     assert "Not run yet: <code>make bench</code>" in text
     assert "Missing: docs/errata.md" in text

@@ -41,7 +41,7 @@ def test_another_configuration_brings_its_own_provenance(tmp_path):
 def test_the_machine_is_not_named(tmp_path):
     provenance.publish(TABLE, tmp_path, provenance.record("c", {}))
     machine = json.loads((tmp_path / "provenance.json").read_text())["machine"]
-    assert set(machine) == {"system", "architecture"}
+    assert set(machine) == {"system", "architecture", "vectors"}
 
 
 def test_missing_data_say_what_to_do(tmp_path):

@@ -187,3 +187,14 @@ def test_performance_profile_refuses_missing_scores():
     for bad in ([], [np.nan], [np.inf]):
         with pytest.raises(ValueError, match="'score' needs finite scores"):
             performance_profile(pd.DataFrame({"score": bad}, dtype=float), "score", [0.5])
+
+
+@pytest.mark.parametrize(("seeds", "coverage"), [(2, 0.5), (3, 0.75), (5, 0.91), (10, 0.94)])
+def test_what_the_intervals_hold_is_what_the_module_says(seeds, coverage):
+    """Of 2000 samples of standard normal scores, whose true mean is 0."""
+    draws = np.random.default_rng(1).normal(size=(2000, seeds))
+    table = pd.DataFrame(draws).reset_index(names="by")
+    table = table.melt(id_vars="by", var_name="seed", value_name="score")
+    band = iqm_band(table, "by", "score")
+    held = ((band["low"] <= 0.0) & (band["high"] >= 0.0)).mean()
+    assert held == pytest.approx(coverage, abs=0.03)

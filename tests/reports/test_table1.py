@@ -3,6 +3,7 @@ import json
 import pandas as pd
 import pytest
 
+from reports.files import ROOT
 from reports.style import use_style
 from reports.table1.figure import draw
 from reports.table1.report import collect, summary
@@ -29,7 +30,7 @@ def test_the_summary_is_over_seeds_not_episodes():
 
 def test_the_figure_repeats(tmp_path):
     episodes().to_csv(tmp_path / "data.csv", index=False)
-    configuration = {"profile": "quick", "label": "a label", "episodes": 2}
+    configuration = {"profile": "quick", "label": "a label", "episodes": 2, "seeds": [0, 1]}
     record = {"commit": "abc", "configuration": configuration}
     (tmp_path / "provenance.json").write_text(json.dumps(record))
     use_style()
@@ -44,3 +45,22 @@ def test_policies_that_are_not_there_are_named(tmp_path):
         collect("quick", tmp_path / "out", tmp_path)
     with pytest.raises(ValueError, match="unknown profile 'huge'"):
         collect("huge", tmp_path / "out", tmp_path)
+
+
+def test_results_of_further_policies_are_not_overwritten(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    table = summary(episodes().assign(task="maac_bench/Pendulum-v0"))
+    table.to_csv(out / "summary.csv", index=False)
+    with pytest.raises(ValueError, match=r"after 7 episodes, and .* has 0: train it on first"):
+        collect("quick", out, tmp_path)
+
+
+def test_the_policies_are_those_of_the_learning_curves():
+    """As committed: the same runs, from the same commits."""
+    for profile in ("", "mujoco"):
+        planned, curves = (
+            json.loads((ROOT / "reports" / name / profile / "provenance.json").read_text())["runs"]
+            for name in ("table1", "ablations")
+        )
+        assert planned == {name: curves[name] for name in planned}
