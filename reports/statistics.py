@@ -1,8 +1,8 @@
 """Aggregates over seeds with bootstrap intervals.
 
-The intervals are the field's: percentiles of a bootstrap over seeds, 95 % by name. With
-normal scores, those of an interquartile mean hold it in 50, 75, 91 and 94 % of all cases with 2, 3, 5 and 10 seeds
-(a test measures it), so where they are shown they are called nominal.
+The intervals are the field's: percentiles of a bootstrap over seeds, 95 % by name. Those of an
+interquartile mean of normal scores hold it in 50, 75, 91 and 94 % of all cases with 2, 3, 5 and 10
+seeds (a test measures it), so where they are shown they are called nominal.
 """
 
 from __future__ import annotations
