@@ -107,3 +107,9 @@ def caption(provenance: Mapping[str, Any], note: str) -> str:
     """The line under a figure: what `note` says, and the commit of the data."""
     commit, _, remark = str(provenance["commit"]).partition(" ")
     return f"{note} · data from commit {commit[:10]} {remark}".rstrip()
+
+
+def policies(provenance: Mapping[str, Any]) -> str:
+    """Which commits trained what a report has measured, in a few words."""
+    commits = dict.fromkeys(text.split(",")[0][:10] for text in provenance["runs"].values())
+    return f"policies from commit {', '.join(commits)}"

@@ -69,7 +69,7 @@ def draw(folder: Path) -> None:
     grid[1, 2].set_ylabel("from returns")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-    figure.supxlabel(provenance.caption(origin, _note(data, origin["configuration"])), fontsize=7)
+    figure.supxlabel(provenance.caption(origin, _note(data, origin)), fontsize=7)
     save(figure, folder / "gradient_error")
 
 
@@ -110,8 +110,8 @@ def _draw(axes: Axes, rows: pd.DataFrame, panel: Panel, ages: Sequence[int]) -> 
     axes.set_xlabel("H")
 
 
-def _note(data: pd.DataFrame, settings: dict[str, Any]) -> str:
-    first = data.iloc[0]
+def _note(data: pd.DataFrame, origin: dict[str, Any]) -> str:
+    settings, first = origin["configuration"], data.iloc[0]
     seeds = ", ".join(map(str, data["seed"].unique()))
     sizes = data.groupby("through", sort=False)[["samples", "replicates"]].first()
     sampled = " · ".join(
@@ -122,5 +122,6 @@ def _note(data: pd.DataFrame, settings: dict[str, Any]) -> str:
         f"{settings['task']} · profile {settings['profile']} ({settings['label']}) · {sampled}\n"
         f"seeds {seeds} (a marker each; bars: standard error over start states)\n"
         f"reference: {first['reference_steps']} true steps, then the learned critic · "
-        "* dotted: half of its start states against the other half"
+        "* dotted: half of its start states against the other half · "
+        f"{provenance.policies(origin)}"
     )

@@ -43,7 +43,7 @@ def draw(folder: Path) -> None:
     note = (
         f"profile {size['profile']} ({size['label']}) · seeds "
         f"{', '.join(map(str, size['seeds']))}, {size['episodes']} episodes each\n"
-        "dots: episodes, a column per seed; bar: mean over seeds"
+        f"dots: episodes, a column per seed; bar: mean over seeds · {provenance.policies(origin)}"
     )
     figure.supxlabel(provenance.caption(origin, note), fontsize=7)
     save(figure, folder / "table1")

@@ -31,7 +31,8 @@ def test_the_summary_is_over_seeds_not_episodes():
 def test_the_figure_repeats(tmp_path):
     episodes().to_csv(tmp_path / "data.csv", index=False)
     configuration = {"profile": "quick", "label": "a label", "episodes": 2, "seeds": [0, 1]}
-    record = {"commit": "abc", "configuration": configuration}
+    runs = {"T-v0/maac": "0123456789abcdef"}
+    record = {"commit": "abc", "configuration": configuration, "runs": runs}
     (tmp_path / "provenance.json").write_text(json.dumps(record))
     use_style()
     draw(tmp_path)
