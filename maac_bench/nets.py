@@ -70,9 +70,9 @@ class MLP(NamedTuple):
         x = x.reshape(math.prod(stack), math.prod(batch), x.shape[-1])
         activation = ACTIVATIONS[self.activation]
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(
-                bias.reshape(len(x), 1, -1), x, weight.reshape(len(x), *weight.shape[-2:])
-            )
+            # Not baddbmm: compiled, the sum joins the activation; that writes the bias first.
+            x = torch.bmm(x, weight.reshape(len(x), *weight.shape[-2:]))
+            x = x + bias.reshape(len(x), 1, -1)
             if layer < last:
                 x = activation(F.layer_norm(x, x.shape[-1:]) if self.layer_norm else x)
         return x.reshape(*stack, *batch, x.shape[-1])
