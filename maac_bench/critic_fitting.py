@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from maac_bench.critics import NeuralCritics, init_critics, polyak
-from maac_bench.data import StreamFactory, require_finite, require_positive, take_rows
+from maac_bench.data import StreamFactory, require_finite, require_positive
 from maac_bench.nets import fit_normalizer
 from maac_bench.objectives.soft_bellman import soft_bellman_target
+from maac_bench.replay import take_rows
 from maac_bench.types import Policy, Transition
 
 

@@ -30,13 +30,6 @@ def require_finite(data: Transition) -> None:
             raise ValueError(f"data.{name} has entries that are not finite (stack index {seed})")
 
 
-def take_rows(table: Tensor, index: Tensor) -> Tensor:
-    """Rows of table [seeds, N, f] at index [seeds, B] -> [seeds, B, f]."""
-    offset = torch.arange(table.shape[0], device=table.device).unsqueeze(1) * table.shape[1]
-    flat = table.flatten(0, 1).index_select(0, (index + offset).flatten())
-    return flat.reshape(*index.shape, table.shape[-1])
-
-
 def concatenate(*parts: Transition) -> Transition:
     """One batch of several, joined behind the seed axis."""
     return Transition(*(torch.cat(column, dim=1) for column in zip(*parts, strict=True)))

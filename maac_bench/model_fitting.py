@@ -13,10 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from maac_bench.data import StreamFactory, require_finite, require_positive, take_rows
+from maac_bench.data import StreamFactory, require_finite, require_positive
 from maac_bench.dynamics import Ensemble, init_ensemble
 from maac_bench.nets import Normalizer, fit_normalizer
 from maac_bench.objectives.likelihood import gaussian_nll
+from maac_bench.replay import take_rows
 from maac_bench.streams import Streams
 from maac_bench.types import Transition
 

@@ -10,6 +10,13 @@ from maac_bench.types import Transition
 _FIRST_ROWS = 1024
 
 
+def take_rows(table: Tensor, index: Tensor) -> Tensor:
+    """Rows of table [seeds, N, f] at index [seeds, B] -> [seeds, B, f]."""
+    offset = torch.arange(table.shape[0], device=table.device).unsqueeze(1) * table.shape[1]
+    flat = table.flatten(0, 1).index_select(0, (index + offset).flatten())
+    return flat.reshape(*index.shape, table.shape[-1])
+
+
 class Replay:
     """Transitions in the order they came, [seeds, size, ...]; beyond the capacity the oldest go.
 
@@ -66,10 +73,7 @@ class Replay:
 
     def take(self, index: Tensor) -> Transition:
         """The rows at index [seeds, B]; 0 is the oldest until the capacity is reached."""
-        seeds, length, width = self._rows.shape
-        offset = torch.arange(seeds, device=index.device).unsqueeze(1) * length
-        flat = self._rows.view(-1, width).index_select(0, (index + offset).flatten())
-        return self.unpack(flat.view(*index.shape, width))
+        return self.unpack(take_rows(self._rows, index))
 
     def all(self) -> Transition:
         """Everything that is held, as views."""
