@@ -27,12 +27,14 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as place:
         subprocess.run(["git", "clone", "--quiet", str(ROOT), place], check=True)
+        head = ["git", "-C", place, "rev-parse", "HEAD"]
+        origin["commit"] = subprocess.check_output(head, text=True).strip()
         for target in TARGETS:
             again = any(row["target"] == target for row in rows)
             begin = time.perf_counter()
-            subprocess.run(
-                ["make", "--quiet", f"PYTHON={sys.executable}", target], cwd=place, check=True
-            )
+            command = ["make", "--quiet", f"PYTHON={sys.executable}", target]
+            if subprocess.run(command, cwd=place, check=False).returncode:
+                raise SystemExit(f"make {target} failed: nothing is written")
             seconds = time.perf_counter() - begin
             rows.append({"target": target, "again": int(again), "seconds": seconds})
     provenance.publish({"results.csv": pd.DataFrame(rows)}, FOLDER, origin)

@@ -141,9 +141,9 @@ def restore_world(imagination: Imagination, snapshot: Snapshot) -> None:
         imagination.set_model(model, fit)
     if outcome is not None:
         imagination.set_outcome(outcome, _fit(snapshot, "outcome", imagination.data.device))
-    seen = imagination.data.unpack(snapshot.tensors["real.0"].to(imagination.data.device))
-    if seen.reward.shape[1]:
-        imagination.see(seen.reward)
+    if imagination.world.rewards is not None and snapshot.tensors["real.0"].shape[1]:
+        seen = imagination.data.unpack(snapshot.tensors["real.0"])
+        imagination.see(seen.reward.to(imagination.data.device))
 
 
 def _ensemble(

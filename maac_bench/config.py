@@ -280,5 +280,5 @@ def _build(kind: Any, values: Any, where: str) -> Any:  # noqa: ANN401
             built[name] = tuple(value) if isinstance(value, list) else value
     try:
         return kind(**built)
-    except TypeError as error:
-        raise ValueError(f"{where} has a value of another kind: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error

@@ -42,7 +42,6 @@ class Regression(NamedTuple):
         """Mean over the rows that count of each [..., seeds, B] -> [..., seeds]."""
         if self.alive is None:
             return each.mean(dim=-1)
-        # Not a product: 0 times what is not finite is not 0.
         return torch.where(self.alive, each, 0.0).sum(dim=-1) / self.alive.sum(dim=-1)
 
 

@@ -123,6 +123,7 @@ def _evaluations(path: Path, seed: int) -> list[dict[str, Any]]:
                 "episode": int(row["rollout"]),
                 "env_steps": int(row["env_steps"]),
                 "return": float(row["return"]),
+                "temperature": float(row.get("temperature", "nan")),
             }
             for row in read_metrics(path, seed)
             if "return" in row

@@ -26,7 +26,7 @@ def describe(comparison: Comparison) -> str:
     lines = [*comparison.remarks]
     for task, rows in comparison.table.groupby("task", sort=False):
         at = rows["compared_at"].iloc[0]
-        lines += ["", f"{task}, first {at} episodes: interquartile mean [95 % bootstrap interval]"]
+        lines += ["", f"{task}, first {at} episodes: interquartile mean [nominal 95 % interval]"]
         cells: list[tuple[str, ...]]
         cells = [("algorithm", "seeds", "episodes", f"final (last {FINAL_EPISODES})", "area")]
         cells += [
@@ -154,6 +154,6 @@ def draw(comparison: Comparison, published: pd.DataFrame | None, path: Path) -> 
         f"{task} at episode {at}"
         for task, at in comparison.table.groupby("task", sort=False)["compared_at"].first().items()
     )
-    note = "interquartile mean and 95 % bootstrap band, thin lines: single seeds\n"
+    note = "interquartile mean and nominal 95 % bootstrap band, thin lines: single seeds\n"
     use_style()
     save(comparison_figure(data, colors, f"{note}compared: {ends}"), path)

@@ -50,8 +50,9 @@ class CurveReport:
     def collect(self, profile: str, folder: Path, runs: Path) -> bool:
         """Publish the runs as far as they are into `folder`; True if the tables changed.
 
-        What is published of a run stays, with the commit it is from, while the run at hand is not
-        as far: runs can be made on several machines, one after another.
+        What is published of a run stays, with the commit it is from, while the run at hand has not
+        more episodes, all its seeds together: runs can be made on several machines, one after
+        another.
 
         timings.csv holds wall-clock times, which do not repeat: it is written when the data change.
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from reports.statistics import iqm_band, probability_of_improvement
 
@@ -29,7 +28,7 @@ def score_table(
 
     Args:
         data: columns task, algo, seed, episode, return; where it has `temperature`, that is empty
-            before training begins.
+            before training begins. Where it is not known, all evaluations count.
         rollouts: task to its number of episodes.
         milestones: the Ks; those beyond a task's last episode are left out.
 
@@ -45,8 +44,9 @@ def score_table(
             if k <= rollouts[str(task)] and k in returns.index
         }
         if len(returns) == rollouts[str(task)]:
-            known = curve.set_index("episode").get("temperature", returns).reindex(returns.index)
-            scores |= _whole_curve(returns, known.notna().to_numpy())
+            trained = curve.set_index("episode").get("temperature", returns).reindex(returns.index)
+            begun = trained.notna() if trained.notna().any() else returns.notna()
+            scores |= {**_whole_curve(returns), "area": float(returns[begun].mean())}
         rows += [
             {"task": task, "algo": algo, "seed": seed, "measure": measure, "score": score}
             for measure, score in scores.items()
@@ -54,10 +54,10 @@ def score_table(
     return pd.DataFrame(rows, columns=["task", "algo", "seed", "measure", "score"])
 
 
-def _whole_curve(returns: pd.Series[float], training: NDArray[np.bool_]) -> dict[str, float]:
+def _whole_curve(returns: pd.Series[float]) -> dict[str, float]:
     values = returns.to_numpy(dtype=np.float64)
     final = float(values[-FINAL_EPISODES:].mean())
-    scores = {"final": final, "area": float(values[training].mean())}
+    scores = {"final": final}
     if final > values[0]:
         reached = values >= values[0] + _SHARE_OF_RISE * (final - values[0])
         scores["episodes_to_90"] = float(returns.index[int(np.argmax(reached))])

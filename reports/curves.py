@@ -100,7 +100,8 @@ def _cut(axes: Axes, data: pd.DataFrame) -> None:
     """Keep a few runaway evaluations from hiding all others; say how many are below the axis."""
     later = data[data["env_steps"] > 0.5 * data["env_steps"].max()]
     # Of the middle algorithm, so that one that fails does not set the scale for all.
-    low, high = later.groupby("algo")["return"].quantile(0.1).median(), data["return"].max()
+    lows = later.groupby("algo")["return"].quantile(0.1)
+    low, high = lows.quantile(0.5, interpolation="higher"), data["return"].max()
     floor = low - 1.5 * (high - low)
     # Ordinary curves rise from the bottom of their range: only what would shrink them is cut.
     if data["return"].min() < high - 4.0 * (high - floor):
@@ -118,9 +119,9 @@ def _draw_scores(axes: Axes, scores: pd.DataFrame, colors: Mapping[str, str]) ->
     names = [f"{algo}, n = {n}" for algo, n in zip(scores["algo"], scores["n"], strict=True)]
     axes.set_yticks(range(len(scores)), names, fontsize=7)
     axes.set_ylim(len(scores) - 0.5, -0.5)
-    right, middle = scores["high"].max(), scores["iqm"].median()
+    right, middle = scores["high"].max(), scores["iqm"].quantile(0.5, interpolation="higher")
     left = 3.0 * middle - 2.0 * right
-    if scores["low"].min() < left:
+    if scores["low"].min() < left < right:
         axes.set_xlim(left, right + 0.2 * (right - middle))
         for place, low in enumerate(scores["low"]):
             if low < left:  # it runs off the axis

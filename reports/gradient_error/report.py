@@ -100,7 +100,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     origin["runs"] = commits([trained], home)
     gone = [age for age in size.ages if age not in held]
     kept = _published(folder, gone, json.loads(json.dumps(configuration)), origin["runs"])
-    measured = provenance.load(folder).get("measured", {}) if len(kept) else {}
+    before = provenance.load(folder) if len(kept) else {}
     # Named after what is measured: a run that has gone on, or another one in its place, is not
     # mistaken for it, and ages that have not changed are not measured again.
     units = {
@@ -127,7 +127,11 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     for line in missing:
         print(f"unfinished: {line}")
     here = dict.fromkeys(map(str, held), origin["commit"])
-    kept_ages = {str(age): measured[str(age)] for age in gone if str(age) in measured}
+    kept_ages = {
+        str(age): before.get("measured", {}).get(str(age), before["commit"])
+        for age in gone
+        if len(kept) and age in set(kept["rollout"])
+    }
     origin |= {"configuration": configuration, "unfinished": missing, "measured": here | kept_ages}
     return provenance.publish({"data.csv": data}, folder, origin)
 
@@ -149,10 +153,12 @@ def _published(
             "provenance.json to publish without them"
         )
     same = {**origin["configuration"], "ages": None} == {**configuration, "ages": None}
-    if same and origin.get("runs") == runs:
+    known = origin.get("runs", {})
+    # A run that a later version has continued is the same one up to there.
+    if same and all(text.startswith(known.get(name, "none")) for name, text in runs.items()):
         return data
     gone = ", ".join(map(str, sorted(data["rollout"].unique())))
     raise ValueError(
         f"{folder} has results of another run, or of other dials, at ages of which this one has no "
-        f"checkpoint ({gone}): train it on first, or delete provenance.json to publish without them"
+        f"checkpoint ({gone}): delete provenance.json there to publish without them"
     )

@@ -36,16 +36,16 @@ def _estimator_table(folder: Path) -> str:
 
 
 _CURVES = (
-    "Interquartile mean over seeds and 95 % bootstrap band; thin lines are single seeds. Hiding a "
-    "seed hides its line, not its share of the mean."
+    "Interquartile mean over seeds and nominal 95 % bootstrap band; thin lines are single seeds. "
+    "Hiding a seed hides its line, not its share of the mean."
 )
 SECTIONS = {
     "figure3": Section(
         "Figure 3: gradient error against the horizon",
         ("quick", "paper"),
         error_charts,
-        "Error against the gradient of the return, learned critic: mean over seeds and 95 % "
-        "bootstrap band; thin lines are single seeds.",
+        "Error against the gradient of the return, learned critic: mean over seeds and nominal "
+        "95 % bootstrap band; thin lines are single seeds.",
         ("figure3", "regimes"),
         (horizon_html,),
     ),

@@ -202,11 +202,13 @@ def test_rows_after_an_imagined_end_do_not_move_the_critics():
     assert found.alive.tolist() == [[True] * 6 + [False] * 6]
     values = agent.critics(found.state[:, :6], found.action[:, :6])
     errors = values - found.target.value[:, :6]
-    logged = agent.update(world, batch, noise)
-    torch.testing.assert_close(
-        logged["critic_loss"], 0.5 * errors.square().mean(dim=-1).sum(dim=0).detach()
-    )
-    torch.testing.assert_close(logged["value"], values.mean(dim=(0, -1)).detach())
+    loss = 0.5 * errors.square().mean(dim=-1).sum(dim=0)
+    step = agent._critic_step(world, batch, noise)
+    torch.testing.assert_close(step.loss, loss.detach())
+    torch.testing.assert_close(step.value, values.mean(dim=(0, -1)).detach())
+    expected = torch.autograd.grad(loss.sum(), list(agent.critics.parameters))
+    for part, wanted in zip(step.gradient, expected, strict=True):
+        torch.testing.assert_close(part, wanted)
 
 
 def test_bounded_critics_promise_no_more_than_the_rewards_seen():

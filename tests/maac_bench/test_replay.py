@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from maac_bench.data import living
 from maac_bench.replay import Replay
 from maac_bench.types import Transition
 
@@ -108,3 +109,13 @@ def test_a_batch_larger_than_the_capacity_is_refused():
 def test_a_replay_without_room_is_refused():
     with pytest.raises(ValueError, match="capacity must be at least 1, got 0"):
         Replay(1, 0, 2, 1)
+
+
+def test_dead_rows_become_living_ones_spread_over_all_of_them():
+    alive = torch.tensor([[True] * 5 + [False, True] + [False] * 3, [True] * 10])
+    number = torch.arange(10.0).repeat(2, 1)
+    column = number.unsqueeze(-1)
+    data = Transition(column, column, number, column, number)
+    found = living(data, alive)
+    assert found.reward.tolist() == [[0, 0, 1, 1, 2, 3, 3, 4, 4, 6], list(range(10))]
+    assert torch.equal(found.state[..., 0], found.reward)

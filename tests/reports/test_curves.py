@@ -74,10 +74,11 @@ def test_the_area_begins_where_training_does():
     assert scores["final"] == pytest.approx(-94 / 3)
 
 
-def test_an_algorithm_that_fails_does_not_set_the_scale():
-    data = curves(good={0: [0, 5, 6, 7]}, fair={0: [0, 3, 4, 5]}, lost={0: [0, -900, -950, -980]})
+@pytest.mark.parametrize("others", [{"fair": {0: [0, 3, 4, 5]}}, {}])
+def test_an_algorithm_that_fails_does_not_set_the_scale(others):
+    data = curves(good={0: [0, 5, 6, 7]}, **others, lost={0: [0, -900, -950, -980]})
     (axes,) = comparison_figure(data, {}, "a note").axes
-    assert -50 < axes.get_ylim()[0] < 0
+    assert -50 < axes.get_ylim()[0] < 5
 
 
 def test_times_count_a_stack_once():

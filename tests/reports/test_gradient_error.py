@@ -76,6 +76,10 @@ def test_what_is_published_of_a_run_outlives_its_checkpoints(small, monkeypatch,
     assert (out / "data.csv").read_bytes() == before
     assert json.loads((out / "provenance.json").read_text()) == origin
     path = home / "provenance.json"
+    later = {"from_rollout": 4, "commit": "later"}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "continued": [later]}))
+    assert not report.collect("quick", out, tmp_path)
+    path = home / "provenance.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "commit": "another"}))
     with pytest.raises(ValueError, match=r"of which this one has no checkpoint \(2\)"):
         report.collect("quick", out, tmp_path)
