@@ -47,7 +47,7 @@ parity: setup $(VENV)/.peers ## train SAC here and in stable-baselines3 (an hour
 ablations: setup ## train and draw the ablations; PROFILE likewise
 	@$(BIN)/maac-bench figure ablations --profile $(PROFILE)
 
-figures: setup ## redraw every figure from the committed data, in seconds
+figures: setup ## redraw every figure from the committed data, in a minute
 	@for origin in reports/*/provenance.json; do \
 	  $(BIN)/maac-bench figure $$(basename $$(dirname $$origin)) --redraw || exit 1; \
 	done
