@@ -119,14 +119,22 @@ def _draw_scores(axes: Axes, scores: pd.DataFrame, colors: Mapping[str, str]) ->
     names = [f"{algo}, n = {n}" for algo, n in zip(scores["algo"], scores["n"], strict=True)]
     axes.set_yticks(range(len(scores)), names, fontsize=7)
     axes.set_ylim(len(scores) - 0.5, -0.5)
-    right, middle = scores["high"].max(), scores["iqm"].quantile(0.5, interpolation="higher")
-    left = 3.0 * middle - 2.0 * right
-    if scores["low"].min() < left < right:
-        axes.set_xlim(left, right + 0.2 * (right - middle))
+    left, right = _score_range(scores)
+    # An interval that would leave the others less than half of the axis runs off it.
+    if scores["low"].min() < 2.0 * left - right:
+        axes.set_xlim(left, right + 0.05 * (right - left))
         for place, low in enumerate(scores["low"]):
-            if low < left:  # it runs off the axis
+            if low < left:
                 axes.plot([left], [place], "<", color=BLACK, ms=5, clip_on=False)
     axes.set_xlabel("final return (last five evaluations)")
+
+
+def _score_range(scores: pd.DataFrame) -> tuple[float, float]:
+    """An axis for the means, without those far below the middle algorithm's."""
+    right, middle = scores["high"].max(), scores["iqm"].quantile(0.5, interpolation="higher")
+    shown = scores["iqm"][scores["iqm"] >= right - 20.0 * (right - middle)]
+    worst = shown.min()
+    return worst - 0.5 * (right - worst), right
 
 
 def _note(data: pd.DataFrame, origin: Mapping[str, Any]) -> str:

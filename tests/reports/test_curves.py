@@ -3,7 +3,7 @@ import pytest
 
 from reports.ablations.settings import PROFILES as ABLATIONS
 from reports.curve_tables import score_table, summary_table, timing_table
-from reports.curves import comparison_figure, curve_figure
+from reports.curves import _score_range, comparison_figure, curve_figure
 from reports.figure2.settings import PROFILES as FIGURE2
 from reports.provenance import publish, record
 from reports.style import use_style
@@ -139,3 +139,13 @@ def test_only_the_papers_size_is_not_called_reduced(profiles):
         assert len({run.name for run in profile.runs()}) == len(profile.runs())
         for run in profile.runs():
             assert run.settings.data.random_rollouts < run.rollouts
+
+
+def test_the_means_stay_on_the_axis_unless_one_is_far_away():
+    def left(*means: float) -> float:
+        scores = pd.DataFrame({"iqm": means, "low": means, "high": [m + 1 for m in means]})
+        return _score_range(scores)[0]
+
+    assert left(4485.0, 3069.0, 3800.0, 4231.0) < 3069.0
+    assert left(162.0, -500.0, 117.0, -500.0) < -500.0
+    assert -7663.0 < left(142.0, -59.0, -16.0, -7663.0) < -59.0
