@@ -99,4 +99,10 @@ def test_both_learn_the_pendulum_alike(tmp_path, monkeypatch):
     report.make_data("test", tmp_path / "out", tmp_path / "runs")
     both = intervals(pd.read_csv(tmp_path / "out" / "summary.csv"))["Pendulum-v1", "final"]
     assert overlap(both[OURS], both[PEER])
-    assert both[OURS]["iqm"] > -300.0  # a random policy gets about -1200
+    # A random policy gets about -1200, and so does a good one from a start that it fails at: the
+    # middle evaluation says whether the task is learned.
+    data = pd.read_csv(tmp_path / "out" / "data.csv")
+    for algo in (OURS, PEER):
+        last = data[(data["algo"] == algo) & (data["episode"] > 25)]["return"]
+        assert len(last) == 15
+        assert last.median() > -300.0
