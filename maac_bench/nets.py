@@ -70,7 +70,7 @@ class MLP(NamedTuple):
         x = x.reshape(math.prod(stack), math.prod(batch), x.shape[-1])
         activation = ACTIVATIONS[self.activation]
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            # Not baddbmm: compiled, the sum joins the activation; that writes the bias first.
+            # Not baddbmm, which writes the bias first: compiled, this sum joins the activation.
             x = torch.bmm(x, weight.reshape(len(x), *weight.shape[-2:]))
             x = x + bias.reshape(len(x), 1, -1)
             if layer < last:
