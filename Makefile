@@ -47,16 +47,8 @@ parity: setup $(VENV)/.peers ## train SAC here and in stable-baselines3 (an hour
 ablations: setup ## train and draw the ablations; PROFILE likewise
 	@$(BIN)/maac-bench figure ablations --profile $(PROFILE)
 
-figures: setup ## redraw every figure from the committed data, in a minute
-	@for origin in reports/*/provenance.json; do \
-	  $(BIN)/maac-bench figure $$(basename $$(dirname $$origin)) --redraw || exit 1; \
-	done
-	@for origin in reports/*/*/provenance.json; do \
-	  test -e $$origin || continue; \
-	  folder=$$(dirname $$origin); \
-	  $(BIN)/maac-bench figure $$(basename $$(dirname $$folder)) --profile $$(basename $$folder) \
-	    --redraw || exit 1; \
-	done
+figures: setup ## redraw every figure from the committed data
+	@$(BIN)/python -m reports
 
 report: setup ## all reports on one page -> reports/index.html
 	@$(BIN)/python -m reports.page

@@ -1,4 +1,4 @@
-"""The reports by name. A new one is one folder and one row of `REPORTS`."""
+"""The reports by name. A new one is one folder, one row of `REPORTS` and one of `figures`."""
 
 from __future__ import annotations
 
@@ -6,66 +6,48 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from reports.ablations import figure as ablations_figure
 from reports.ablations import settings as ablations_settings
 from reports.curve_report import CurveReport
 from reports.estimators import experiment as estimators_experiment
-from reports.estimators import figure as estimators_figure
 from reports.estimators import report as estimators_report
-from reports.figure2 import figure as figure2_figure
 from reports.figure2 import settings as figure2_settings
-from reports.figure3 import figure as figure3_figure
 from reports.figure3 import report as figure3_report
 from reports.figure3 import settings as figure3_settings
 from reports.files import ROOT
-from reports.gradient_error import figure as gradient_error_figure
 from reports.gradient_error import report as gradient_error_report
-from reports.parity import figure as parity_figure
 from reports.parity import report as parity_report
 from reports.parity import settings as parity_settings
-from reports.table1 import figure as table1_figure
 from reports.table1 import report as table1_report
 
 
 class Report(NamedTuple):
-    """make_data(profile, folder, runs) publishes tables; draw(folder) draws from them.
+    """make_data(profile, folder, runs) publishes tables, from which `figures` draws.
 
     collect(profile, folder, runs) publishes unfinished training runs as far as they are; None for
     reports that train no agent.
     """
 
     make_data: Callable[[str, Path, Path], bool]
-    draw: Callable[[Path], None]
     profiles: Collection[str]
     collect: Callable[[str, Path, Path], bool] | None = None
 
 
-def _of_curves(report: CurveReport, draw: Callable[[Path], None]) -> Report:
-    return Report(report.make_data, draw, report.profiles, report.collect)
+def _of_curves(report: CurveReport) -> Report:
+    return Report(report.make_data, report.profiles, report.collect)
 
 
 REPORTS = {
-    "figure3": Report(
-        figure3_report.make_data, figure3_figure.draw, tuple(figure3_settings.PROFILES)
-    ),
-    "estimators": Report(
-        estimators_report.make_data, estimators_figure.draw, tuple(estimators_experiment.PROFILES)
-    ),
-    "figure2": _of_curves(figure2_settings.REPORT, figure2_figure.draw),
-    "ablations": _of_curves(ablations_settings.REPORT, ablations_figure.draw),
-    "table1": Report(
-        table1_report.make_data,
-        table1_figure.draw,
-        tuple(table1_report.PROFILES),
-        table1_report.collect,
-    ),
+    "figure3": Report(figure3_report.make_data, tuple(figure3_settings.PROFILES)),
+    "estimators": Report(estimators_report.make_data, tuple(estimators_experiment.PROFILES)),
+    "figure2": _of_curves(figure2_settings.REPORT),
+    "ablations": _of_curves(ablations_settings.REPORT),
+    "table1": Report(table1_report.make_data, tuple(table1_report.PROFILES), table1_report.collect),
     "gradient_error": Report(
         gradient_error_report.make_data,
-        gradient_error_figure.draw,
         tuple(gradient_error_report.PROFILES),
         gradient_error_report.collect,
     ),
-    "parity": Report(parity_report.make_data, parity_figure.draw, tuple(parity_settings.PROFILES)),
+    "parity": Report(parity_report.make_data, tuple(parity_settings.PROFILES)),
 }
 
 

@@ -11,10 +11,10 @@ from maac_bench.estimators import ESTIMATORS
 from maac_bench.names import lookup
 from maac_bench.presets import ALGORITHMS
 from maac_bench.tasks import TASKS
+from reports.figures import draw
 from reports.files import ROOT, require_writable
 from reports.page.build import write_page
 from reports.registry import REPORTS, folder
-from reports.style import use_style
 from reports.units import RUNS
 
 
@@ -53,9 +53,7 @@ class Figure:
             require_writable(target)  # before the work, not after it
             changed = make_data(self.profile, target, self.runs)
             print(f"data in {target}: {'written' if changed else 'reproduced, unchanged'}")
-        use_style()
-        report.draw(target)
-        print(f"drawn: {', '.join(str(p) for p in sorted(target.glob('*.png')))}")
+        print(f"drawn: {', '.join(str(image) for image in draw(self.name, target))}")
 
 
 @dataclass(frozen=True)

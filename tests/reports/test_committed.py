@@ -4,10 +4,12 @@ import json
 import shutil
 
 import pytest
+from matplotlib.testing.compare import compare_images
 
+from reports.__main__ import main as redraw
+from reports.figures import NAMES, draw, published
 from reports.files import ROOT, file_digest
 from reports.registry import REPORTS, folder
-from reports.style import use_style
 
 PUBLISHED = [
     (name, profile)
@@ -17,9 +19,24 @@ PUBLISHED = [
 ]
 
 
-def test_every_published_folder_belongs_to_a_report():
+def test_every_published_folder_belongs_to_a_report_and_is_redrawn():
     found = {path.parent for path in (ROOT / "reports").rglob("provenance.json")}
     assert found == {folder(name, profile) for name, profile in PUBLISHED}
+    assert set(published(ROOT / "reports")) == {(n, folder(n, profile)) for n, profile in PUBLISHED}
+
+
+def test_every_report_has_a_figure():
+    assert set(NAMES) == set(REPORTS)
+
+
+def test_redrawing_refuses_damaged_tables_in_one_line(tmp_path, capsys):
+    home = tmp_path / "figure3"
+    home.mkdir()
+    shutil.copy(folder("figure3", "quick") / "provenance.json", home)
+    assert redraw([str(tmp_path)]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert str(home) in error
 
 
 @pytest.mark.parametrize(("name", "profile"), PUBLISHED)
@@ -30,7 +47,7 @@ def test_published_tables_can_be_drawn_by_this_version(name, profile, tmp_path):
         if path.suffix in (".csv", ".json"):
             shutil.copy(path, tmp_path)
     assert {table: file_digest(tmp_path / table) for table in tables} == tables
-    use_style()
-    REPORTS[name].draw(tmp_path)
-    drawn = {path.name for path in tmp_path.glob("*.png")}
-    assert drawn == {path.name for path in home.glob("*.png")}
+    drawn = draw(name, tmp_path)
+    assert {path.name for path in drawn} == {path.name for path in home.glob("*.png")}
+    for image in drawn:  # what is committed has been drawn by this version: None is no difference
+        assert compare_images(str(home / image.name), str(image), tol=1.0) is None
