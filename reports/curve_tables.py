@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from reports.statistics import iqm_band, probability_of_improvement
+from reports.statistics import iqm_band, mann_whitney_p, probability_of_improvement
 
 FINAL_EPISODES = 5
 """Last evaluations whose mean is the final return."""
@@ -73,11 +73,12 @@ def summary_table(
         data: names every (task, algo) there is.
         scores: from `score_table`.
         measures: which, in which order.
-        against: an algorithm whose probability of improvement over each other one is added.
+        against: an algorithm whose probability of improvement over each other one is added, and
+            the p-value of their difference.
 
     Returns:
         Columns task, algo, measure, n, iqm, low, high, and with `against` also improvement,
-        improvement_low, improvement_high; empty with n = 0 where no seed has the score.
+        improvement_low, improvement_high, p_value; empty with n = 0 where no seed has the score.
     """
     rows = []
     for (task, algo), _ in data.groupby(["task", "algo"], sort=False):
@@ -93,7 +94,7 @@ def summary_table(
             rows.append(row)
     columns = ["task", "algo", "measure", "n", "iqm", "low", "high"]
     if against is not None:
-        columns += ["improvement", "improvement_low", "improvement_high"]
+        columns += ["improvement", "improvement_low", "improvement_high", "p_value"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -110,6 +111,7 @@ def _improvement(better: pd.Series[float], other: pd.Series[float]) -> dict[str,
         "improvement": estimate.value,
         "improvement_low": estimate.low,
         "improvement_high": estimate.high,
+        "p_value": mann_whitney_p(list(better), list(other)),
     }
 
 

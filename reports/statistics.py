@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
+from scipy.stats import PermutationMethod, bootstrap, mannwhitneyu
 
 _RESAMPLES = 2000
 _TRIMMED = 0.25
@@ -183,6 +183,21 @@ def mean_probability_of_improvement(
         resampled += wins[rows, columns].mean(axis=(1, 2)) / len(pairs)
     low, high = _interval(resampled, level)
     return Estimate(values, float(low), float(high))
+
+
+def mann_whitney_p(x: Sequence[float] | Array, y: Sequence[float] | Array) -> float:
+    """Two-sided p-value of the Mann-Whitney U test of two sets of scores, exact for small ones.
+
+    How often a difference as large as this one comes about by chance among scores of one
+    distribution (Mann and Whitney 1947). Of 2 against 2 seeds none is below 1/3, of 3 against 3
+    none below 0.1. All splits are counted, ties included, up to 8 against 8; more are sampled.
+
+    Args:
+        x: scores of one algorithm, one per seed.
+        y: scores of the other.
+    """
+    every_split = PermutationMethod(n_resamples=20_000, rng=0)
+    return float(mannwhitneyu(x, y, method=every_split).pvalue)
 
 
 def performance_profile(

@@ -63,6 +63,8 @@ def test_summary_by_hand():
     assert rows.loc["sac", "iqm"] == pytest.approx(1.5)
     # 2 and 4 against 0.5, 2.5, 1.5: five of six pairs
     assert rows.loc["sac", "improvement"] == pytest.approx(5 / 6)
+    # and two of ten splits have as many or more, two as few
+    assert rows.loc["sac", "p_value"] == pytest.approx(4 / 10)
     assert rows.loc["mbpo"].drop(["task", "measure", "n"]).isna().all()
     assert pd.isna(rows.loc["maac", "improvement"])
 

@@ -5,6 +5,7 @@ from scipy.stats import trim_mean
 
 from reports.statistics import (
     iqm_band,
+    mann_whitney_p,
     mean_band,
     mean_probability_of_improvement,
     performance_profile,
@@ -159,6 +160,20 @@ def test_improvement_over_tasks_is_the_mean_of_the_tasks():
     assert mean_probability_of_improvement(tasks[:1]) == probability_of_improvement(*tasks[0])
     with pytest.raises(ValueError, match="needs a task that both sides have"):
         mean_probability_of_improvement([])
+
+
+def test_mann_whitney_p_counts_every_split():
+    """Separate sides are 2 of all splits; with ties, those splits that are as uneven."""
+    assert mann_whitney_p([1, 2], [3, 4]) == pytest.approx(2 / 6)
+    assert mann_whitney_p(range(5), range(5, 10)) == pytest.approx(2 / 252)
+    assert mann_whitney_p([0, 0], [0, 1]) == 1.0
+    assert mann_whitney_p([0, 0, 0], [0, 1, 1]) == pytest.approx(2 * 4 / 20)
+
+
+def test_mann_whitney_p_is_rarely_small_by_chance():
+    rng = np.random.default_rng(3)
+    values = [mann_whitney_p(rng.normal(size=5), rng.normal(size=5)) for _ in range(200)]
+    assert 0.01 < np.mean(np.array(values) <= 0.056) < 0.12  # 5.6 % is attained exactly
 
 
 def test_performance_profile_by_hand():
