@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from maac_bench.adam import adam_step, init_adam
 from maac_bench.config import Config
 from maac_bench.critics import init_critics
 from maac_bench.data import StreamFactory
@@ -112,14 +113,12 @@ class Agent:
         )
         self.critics = critics.replace(_leaves(critics.parameters))
         self.targets = critics.replace([p.clone() for p in critics.parameters])
-        # The same storage without gradients: what the actor sees of the critics.
-        self._frozen = critics.replace([p.detach() for p in self.critics.parameters])
         initial = torch.full((seeds,), actor.initial_temperature, device=device).log()
         self.log_temperature = initial.requires_grad_()
         self.optimizers = {
-            "actor": _adam(self.policy.parameters, actor.learning_rate),
-            "critic": _adam(self.critics.parameters, critic.learning_rate),
-            "temperature": _adam([self.log_temperature], actor.temperature_learning_rate),
+            "actor": init_adam(self.policy.parameters),
+            "critic": init_adam(self.critics.parameters),
+            "temperature": init_adam([self.log_temperature]),
         }
 
     @property
@@ -128,12 +127,13 @@ class Agent:
         return self.log_temperature.detach().exp()
 
     def compile(self) -> None:
-        """Fuse each gradient into one program; same mathematics, other rounding."""
+        """Fuse the update into one program; same mathematics, other rounding."""
         # Losses and their backward pass in one graph: torch's own split of the two recomputes
         # activations in a transposed layout, which costs more than fusion gains.
         torch._dynamo.config.trace_autograd_ops = True
-        self._critic_step = torch.compile(self._critic_step, fullgraph=True)  # type: ignore[method-assign]
-        self._actor_step = torch.compile(self._actor_step, fullgraph=True)  # type: ignore[method-assign]
+        # Between the fused parts, without Python.
+        options: dict[str, Any] = {"cpp_wrapper": self.log_temperature.device.type == "cpu"}
+        self.update = torch.compile(self.update, fullgraph=True, options=options)  # type: ignore[method-assign]
 
     def draw_noise(self, streams: Streams, world: World, batch: int) -> UpdateNoise:
         """The randomness of one update of `batch` transitions per seed."""
@@ -173,7 +173,8 @@ class Agent:
 
     def actor_terms(self, world: World, state: Tensor, noise: RolloutNoise) -> ActorTerms:
         """The actor's objective at `state`, differentiable in the policy alone."""
-        problem = world.problem(world.dynamics, self._frozen)
+        constant = self.critics.replace([p.detach() for p in self.critics.parameters])
+        problem = world.problem(world.dynamics, constant)
         return actor_terms(problem, self.policy, state, noise, self.config.actor.entropy)
 
     def actor_loss(self, terms: ActorTerms) -> Tensor:
@@ -209,17 +210,19 @@ class Agent:
         Returns:
             What to log, [seeds] each.
         """
+        config, memory = self.config, self.optimizers
         critic = self._critic_step(world, batch, noise)
-        self._apply("critic", critic.gradient)
+        own, rate = self.critics.parameters, config.critic.learning_rate
+        adam_step(memory["critic"], own, critic.gradient, rate)
         actor = self._actor_step(world, batch.state, noise.actor)
-        self._apply("actor", actor.gradient)
-        self._apply("temperature", (actor.temperature,))
+        own, rate = self.policy.parameters, config.actor.learning_rate
+        adam_step(memory["actor"], own, actor.gradient, rate)
+        own, rate = (self.log_temperature,), config.actor.temperature_learning_rate
+        adam_step(memory["temperature"], own, (actor.temperature,), rate)
         with torch.no_grad():
-            torch._foreach_lerp_(
-                list(self.targets.parameters),
-                [p.detach() for p in self.critics.parameters],
-                self.config.critic.target_rate,
-            )
+            online = self.critics.parameters
+            for target, parameter in zip(self.targets.parameters, online, strict=True):
+                target.lerp_(parameter, config.critic.target_rate)
         weights = {f"target_weight_{h}": weight for h, weight in enumerate(critic.target.weights)}
         return {
             "critic_loss": critic.loss,
@@ -230,13 +233,6 @@ class Agent:
             **weights,
         }
 
-    def _apply(self, name: str, gradient: Gradient) -> None:
-        """One optimiser step."""
-        optimizer = self.optimizers[name]
-        for parameter, part in zip(optimizer.param_groups[0]["params"], gradient, strict=True):
-            parameter.grad = part
-        optimizer.step()
-
 
 def _gradient(losses: Tensor, parameters: Sequence[Tensor]) -> Gradient:
     """Summed losses keep every seed's gradient its own."""
@@ -245,7 +241,3 @@ def _gradient(losses: Tensor, parameters: Sequence[Tensor]) -> Gradient:
 
 def _leaves(parameters: Sequence[Tensor]) -> list[Tensor]:
     return [p.detach().clone().requires_grad_() for p in parameters]
-
-
-def _adam(parameters: Sequence[Tensor], learning_rate: float) -> torch.optim.Adam:
-    return torch.optim.Adam(list(parameters), lr=learning_rate, fused=True)

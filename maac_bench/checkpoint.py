@@ -54,13 +54,8 @@ def capture(trainer: Trainer) -> Snapshot:
         "state": [torch.from_numpy(trainer.episodes.current())],
         **{f"stream.{name}": [s.state()] for name, s in trainer.streams.items()},
     }
-    steps = {}
-    for name, optimizer in agent.optimizers.items():
-        parameters = optimizer.param_groups[0]["params"]
-        states = [optimizer.state[p] for p in parameters if p in optimizer.state]
-        steps[name] = int(states[0]["step"]) if states else 0
-        for moment in ("exp_avg", "exp_avg_sq"):
-            groups[f"adam.{name}.{moment}"] = [state[moment] for state in states]
+    for name, adam in agent.optimizers.items():
+        groups |= {f"adam.{name}.exp_avg": adam.means, f"adam.{name}.exp_avg_sq": adam.squares}
     learned = {"model": imagination.model}
     learned["outcome"] = None if imagination.outcome is None else imagination.outcome.ensemble
     for name, ensemble in learned.items():
@@ -80,7 +75,7 @@ def capture(trainer: Trainer) -> Snapshot:
         "rollouts": trainer.rollouts,
         "updates": trainer.updates,
         "imagined_added": imagination.data.added,
-        "adam_steps": steps,
+        "adam_steps": {name: int(adam.steps) for name, adam in agent.optimizers.items()},
         "episodes": list(trainer.episodes.count),
         "ages": list(trainer.episodes.age),
         "evaluation_episodes": list(trainer.evaluations.count),
@@ -117,17 +112,13 @@ def restore_agent(agent: Agent, snapshot: Snapshot) -> None:
 def _restore_networks(trainer: Trainer, snapshot: Snapshot) -> None:
     agent, counters = trainer.agent, snapshot.counters
     restore_agent(agent, snapshot)
-    for name, optimizer in agent.optimizers.items():
+    for name, adam in agent.optimizers.items():
         if not counters["adam_steps"][name]:
             continue
-        parameters = optimizer.param_groups[0]["params"]
-        moments = (_group(snapshot, f"adam.{name}.{m}") for m in ("exp_avg", "exp_avg_sq"))
-        for parameter, average, square in zip(parameters, *moments, strict=True):
-            optimizer.state[parameter] = {
-                "step": torch.tensor(float(counters["adam_steps"][name]), device=trainer.device),
-                "exp_avg": average.to(trainer.device).clone(),
-                "exp_avg_sq": square.to(trainer.device).clone(),
-            }
+        adam.steps.fill_(counters["adam_steps"][name])
+        for moment, own in (("exp_avg", adam.means), ("exp_avg_sq", adam.squares)):
+            for mine, saved in zip(own, _group(snapshot, f"adam.{name}.{moment}"), strict=True):
+                mine.copy_(saved)
     restore_world(trainer.imagination, snapshot)
 
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"types", "names", "streams", "products", "run_files"},
     {"tasks", "replay"},
-    {"nets", "episodes"},
+    {"nets", "adam", "episodes"},
     {"policies", "critics"},
     {"dynamics"},
     {"rollout"},
