@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeAlias
 
+from maac_bench.data import require_whole
 from maac_bench.model_fitting import ModelConfig
 from maac_bench.nets import ACTIVATIONS
 from maac_bench.objectives.pathwise import Entropy
@@ -60,6 +61,7 @@ class ActorSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train."""
+        require_whole(self)
         _require(self, 0, "horizon", "temperature_learning_rate")
         _require(self, 1, "terminal_samples")
         _require_net(self)
@@ -101,6 +103,7 @@ class CriticSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train."""
+        require_whole(self)
         _require(self, 0, "target_horizon", "target_members")
         _require(self, 1, "count")
         _require_net(self)
@@ -138,6 +141,7 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train."""
+        require_whole(self)
         _require(self, 1, "random_rollouts", "refit_every", "branch_every")
         _require(self, 2, "batch_size")  # the signal-to-noise estimate compares its halves
         _require(self, 0, "updates_per_step")
@@ -185,6 +189,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse values that do not fit each other."""
+        require_whole(self)
         _require(self, 0, "evaluations")
         _require_net(self.model)
         if self.discount is not None and not 0 <= self.discount < 1:

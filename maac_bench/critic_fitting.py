@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from maac_bench.critics import NeuralCritics, init_critics, polyak
-from maac_bench.data import StreamFactory, require_finite, require_positive
+from maac_bench.data import StreamFactory, require_finite, require_positive, require_whole
 from maac_bench.nets import fit_normalizer
 from maac_bench.objectives.soft_bellman import soft_bellman_target
 from maac_bench.replay import take_rows
@@ -45,6 +45,7 @@ class CriticConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes and rates that cannot train."""
+        require_whole(self)
         require_positive(self, "count", "batch_size", "steps", "learning_rate")
         if self.target not in ("min", "mean"):
             raise ValueError(f"target must be 'min' or 'mean', got {self.target!r}")

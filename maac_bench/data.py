@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from maac_bench.streams import Streams
 from maac_bench.types import Transition
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 StreamFactory = Callable[[str], Streams]
 """Makes the stream of a named purpose for the stack at hand."""
@@ -19,6 +24,16 @@ def require_positive(config: object, *names: str) -> None:
     for name in names:
         if not getattr(config, name) > 0:
             raise ValueError(f"{name} must be positive, got {getattr(config, name)}")
+
+
+def require_whole(config: DataclassInstance) -> None:
+    """ValueError naming the first field declared as int or as several of them that holds others."""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        declared = str(field.type).startswith(("int", "tuple[int"))
+        if declared and not all(type(number) is int for number in numbers):
+            raise ValueError(f"{field.name} must be whole, got {value}")
 
 
 def require_finite(data: Transition) -> None:

@@ -39,7 +39,7 @@ from torch import Tensor
 
 from maac_bench.estimators.base import differentiate, per_sample_policy
 from maac_bench.objectives.pathwise import Entropy, actor_objective, h_step_return, path_entropy
-from maac_bench.objectives.score_function import Scored, score_actions, surrogate
+from maac_bench.objectives.score_function import Scored, score_actions, surrogate, value_baseline
 from maac_bench.rollout import draw_terminal, rollout, unroll
 from maac_bench.types import Action, Policy, Problem, RolloutNoise, Trajectory
 
@@ -257,8 +257,7 @@ def _scored(
 
         The critic at the mean action, and then the mean over the other replicates of the start.
         """
-        state = rollouts.states[t]
-        value = setting.true.critic(state, setting.policy.mean_action(state)).amin(dim=0)
+        value = value_baseline(setting.true, setting.policy, rollouts.states[t])
         rest, replicates = to_go - rollouts.discounts[t] * value, to_go.shape[-1]
         return (rest - rest.mean(dim=-1, keepdim=True)) * (replicates / (replicates - 1))
 

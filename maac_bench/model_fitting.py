@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from maac_bench.data import StreamFactory, require_finite, require_positive
+from maac_bench.data import StreamFactory, require_finite, require_positive, require_whole
 from maac_bench.dynamics import Ensemble, init_ensemble
 from maac_bench.nets import Normalizer, fit_normalizer
 from maac_bench.objectives.likelihood import gaussian_nll
@@ -53,6 +53,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes and rates that cannot train."""
+        require_whole(self)
         require_positive(self, "members", "batch_size", "max_epochs", "patience", "learning_rate")
         if not 0 < self.validation < 1:
             raise ValueError(f"validation must lie between 0 and 1, got {self.validation}")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from maac_bench.agent import Agent
+from maac_bench.data import require_whole
 from maac_bench.rollout import Act, draw_model_noise, unroll
 from maac_bench.streams import Streams
 from maac_bench.types import Action, ModelNoise, Problem
@@ -35,6 +36,7 @@ class PlannerSettings:
 
     def __post_init__(self) -> None:
         """Refuse a search that cannot be done."""
+        require_whole(self)
         for name in ("horizon", "iterations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

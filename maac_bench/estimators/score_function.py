@@ -15,7 +15,7 @@ from maac_bench.estimators.base import (
     require_default,
     require_rewards,
 )
-from maac_bench.objectives.score_function import Scored, score_actions, surrogate
+from maac_bench.objectives.score_function import Scored, score_actions, surrogate, value_baseline
 from maac_bench.rollout import draw_terminal, rollout
 from maac_bench.streams import Streams
 from maac_bench.types import Gradient, Policy, Problem
@@ -28,9 +28,9 @@ class ScoreFunction:
     Reward-to-go (Williams 1992; Sutton et al. 1999). With `bootstrap`, the return is closed after
     H steps by `gamma^H min_j mean_k Q_j(s_H, a_H^k)` and the scores of all K terminal actions are
     included, so that the expectation is exactly that of the pathwise H-step estimator; without
-    it the return is cut after H rewards. With `baseline`, b(s) is the mean critic at the policy's
-    mean action: any function of the state leaves the expectation alone. The entropy bonus is a
-    reward of the first action.
+    it the return is cut after H rewards. With `baseline`, b(s) is the smallest critic at the
+    policy's mean action: any function of the state leaves the expectation alone. The entropy bonus
+    is a reward of the first action.
     """
 
     settings: Settings
@@ -79,8 +79,7 @@ class ScoreFunction:
         def without_baseline(t: int, to_go: Tensor) -> Tensor:
             if not self.baseline:
                 return to_go
-            state = trajectory.states[t]
-            value = problem.critic(state, policy.mean_action(state)).mean(dim=0)
+            value = value_baseline(problem, policy, trajectory.states[t])
             return to_go - trajectory.discounts[t] * value
 
         return score_actions(trajectory, last, bonus, without_baseline)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from maac_bench.rollout import Terminal
-from maac_bench.types import Policy, Trajectory
+from maac_bench.types import Policy, Problem, Trajectory
 
 
 class Scored(NamedTuple):
@@ -53,6 +53,11 @@ def score_actions(
         closing = terminal.value + bonus(len(bonuses), terminal.action.log_prob.mean(dim=-1))
     to_go = returns_to_go(trajectory, bonuses, closing)
     return [Scored(state, raw, baseline(t, to_go[t])) for t, (state, raw) in enumerate(drawn)]
+
+
+def value_baseline(problem: Problem, policy: Policy, state: Tensor) -> Tensor:
+    """`min_j Q_j(s, mean action)`, [...]: near what a return that the critics close lets expect."""
+    return problem.critic(state, policy.mean_action(state)).amin(dim=0)
 
 
 def returns_to_go(

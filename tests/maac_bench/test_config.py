@@ -88,6 +88,11 @@ def test_steve_needs_two_critics_to_weigh_by():
         (ActorSettings, {"learning_rate": math.inf}, "learning_rate must be"),
         (ActorSettings, {"temperature_learning_rate": math.inf}, "temperature_learning_rate must"),
         (DataSettings, {"batch_size": 1}, "batch_size must be at least 2"),
+        (DataSettings, {"batch_size": 64.0}, "batch_size must be whole, got 64.0"),
+        (DataSettings, {"branch_length": (1, 2.5)}, "branch_length must be whole"),
+        (ActorSettings, {"horizon": 2.5}, "horizon must be whole, got 2.5"),
+        (CriticSettings, {"count": True}, "count must be whole, got True"),
+        (ModelConfig, {"hidden": (200, 1.5)}, "hidden must be whole"),
         (DataSettings, {"model_share": 0.001}, "is less than a row"),
     ],
 )
