@@ -195,7 +195,12 @@ def mann_whitney_p(x: Sequence[float] | Array, y: Sequence[float] | Array) -> fl
     Args:
         x: scores of one algorithm, one per seed.
         y: scores of the other.
+
+    Returns:
+        Empty (nan) where one side is a single score, which has no spread to judge by.
     """
+    if min(len(x), len(y)) < 2:
+        return float("nan")
     every_split = PermutationMethod(n_resamples=20_000, rng=0)
     return float(mannwhitneyu(x, y, method=every_split).pvalue)
 

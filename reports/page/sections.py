@@ -67,7 +67,16 @@ SECTIONS = {
     ),
     "ablations": Section(
         "Ablations: what each part contributes",
-        ("quick", "mujoco", "normalisation", "entropy", "plus", "paper-size", "paper"),
+        (
+            "quick",
+            "mujoco",
+            "other-tasks",
+            "normalisation",
+            "entropy",
+            "plus",
+            "paper-size",
+            "paper",
+        ),
         curve_charts,
         _CURVES,
         (),

@@ -130,11 +130,7 @@ def test_a_runaway_evaluation_is_cut_off_and_said():
 
 @pytest.mark.parametrize("profiles", [ABLATIONS, FIGURE2])
 def test_only_the_papers_size_is_not_called_reduced(profiles):
-    assert set(profiles) - {"normalisation", "entropy", "plus", "paper-size"} == {
-        "quick",
-        "mujoco",
-        "paper",
-    }
+    assert {"quick", "mujoco", "paper"} <= set(profiles)
     for name, profile in profiles.items():
         assert profile.label.startswith("reduced") == (name != "paper")
         assert len(profile.runs()) == len(profile.tasks) * len(profile.algorithms)

@@ -168,6 +168,7 @@ def test_mann_whitney_p_counts_every_split():
     assert mann_whitney_p(range(5), range(5, 10)) == pytest.approx(2 / 252)
     assert mann_whitney_p([0, 0], [0, 1]) == 1.0
     assert mann_whitney_p([0, 0, 0], [0, 1, 1]) == pytest.approx(2 * 4 / 20)
+    assert np.isnan(mann_whitney_p([1.0], [2.0, 3.0]))
 
 
 def test_mann_whitney_p_is_rarely_small_by_chance():
