@@ -1,6 +1,5 @@
 # `make` is the interface; CI calls the same targets.
 PYTHON ?= python3
-PROFILE ?= quick
 VENV   := .venv
 BIN    := $(VENV)/bin
 TORCH  := $(shell sed -n 's/^torch==/&/p' constraints.txt)
@@ -27,25 +26,25 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 figure3: setup ## run and draw Figure 3 (a minute or two; finished parts are kept)
-	@$(BIN)/maac-bench figure figure3 --profile $(PROFILE)
+	@$(BIN)/maac-bench figure figure3 $(addprefix --profile ,$(PROFILE))
 
 estimators: setup ## run and draw the comparison of all estimators
-	@$(BIN)/maac-bench figure estimators --profile $(PROFILE)
+	@$(BIN)/maac-bench figure estimators $(addprefix --profile ,$(PROFILE))
 
 figure2: setup ## train and draw Figure 2; PROFILE=mujoco or paper for hours or days
-	@$(BIN)/maac-bench figure figure2 --profile $(PROFILE)
+	@$(BIN)/maac-bench figure figure2 $(addprefix --profile ,$(PROFILE))
 
 table1: setup ## evaluate the trained maac policies with and without planning; PROFILE likewise
-	@$(BIN)/maac-bench figure table1 --profile $(PROFILE)
+	@$(BIN)/maac-bench figure table1 $(addprefix --profile ,$(PROFILE))
 
 gradient-error: setup ## train maac on HalfCheetah and measure its gradient against true dynamics (hours)
-	@$(BIN)/maac-bench figure gradient_error --profile $(PROFILE)
+	@$(BIN)/maac-bench figure gradient_error $(addprefix --profile ,$(PROFILE))
 
 parity: setup $(VENV)/.peers ## train SAC here and in stable-baselines3 (an hour or so) and draw both
-	@$(BIN)/maac-bench figure parity --profile $(PROFILE)
+	@$(BIN)/maac-bench figure parity $(addprefix --profile ,$(PROFILE))
 
 ablations: setup ## train and draw the ablations; PROFILE likewise
-	@$(BIN)/maac-bench figure ablations --profile $(PROFILE)
+	@$(BIN)/maac-bench figure ablations $(addprefix --profile ,$(PROFILE))
 
 figures: setup ## redraw every figure from the committed data
 	@$(BIN)/python -m reports

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,17 +23,19 @@ from reports.table1 import report as table1_report
 class Report(NamedTuple):
     """make_data(profile, folder, runs) publishes tables, from which `figures` draws.
 
+    profiles: sizes of the experiment; the first is the default.
+
     collect(profile, folder, runs) publishes unfinished training runs as far as they are; None for
     reports that train no agent.
     """
 
     make_data: Callable[[str, Path, Path], bool]
-    profiles: Collection[str]
+    profiles: Sequence[str]
     collect: Callable[[str, Path, Path], bool] | None = None
 
 
 def _of_curves(report: CurveReport) -> Report:
-    return Report(report.make_data, report.profiles, report.collect)
+    return Report(report.make_data, tuple(report.profiles), report.collect)
 
 
 REPORTS = {
@@ -52,6 +54,6 @@ REPORTS = {
 
 
 def folder(name: str, profile: str) -> Path:
-    """Where a report's committed data are: the quick profile's beside the code, others below."""
+    """Where a report's committed data are: its first profile's beside the code, others below."""
     base = ROOT / "reports" / name
-    return base if profile == "quick" else base / profile
+    return base if profile == REPORTS[name].profiles[0] else base / profile

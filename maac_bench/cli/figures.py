@@ -24,8 +24,8 @@ class Figure:
 
     name: tyro.conf.Positional[str]
     """which report; `maac-bench list` names them"""
-    profile: str = "quick"
-    """size of the experiment; `maac-bench list` names them"""
+    profile: str | None = None
+    """size of the experiment; default: the first that `maac-bench list` names"""
     redraw: bool = False
     """only draw, from the data that are there"""
     collect: bool = False
@@ -38,12 +38,13 @@ class Figure:
     def execute(self) -> None:
         """Run, publish, draw."""
         report = lookup("figure", self.name, REPORTS)
-        if self.profile not in report.profiles:
+        profile = report.profiles[0] if self.profile is None else self.profile
+        if profile not in report.profiles:
             raise ValueError(
-                f"unknown profile {self.profile!r} of {self.name}; "
+                f"unknown profile {profile!r} of {self.name}; "
                 f"choose from {', '.join(report.profiles)}"
             )
-        target = folder(self.name, self.profile) if self.out is None else self.out
+        target = folder(self.name, profile) if self.out is None else self.out
         make_data = report.collect if self.collect else report.make_data
         if make_data is None:
             raise ValueError(f"{self.name} has no unfinished runs to collect: leave out --collect")
@@ -51,7 +52,7 @@ class Figure:
             raise ValueError("--redraw draws what is there, --collect publishes first: choose one")
         if not self.redraw:
             require_writable(target)  # before the work, not after it
-            changed = make_data(self.profile, target, self.runs)
+            changed = make_data(profile, target, self.runs)
             print(f"data in {target}: {'written' if changed else 'reproduced, unchanged'}")
         print(f"drawn: {', '.join(str(image) for image in draw(self.name, target))}")
 

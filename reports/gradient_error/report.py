@@ -44,7 +44,7 @@ class Size(NamedTuple):
 
 
 PROFILES = {
-    "quick": Size(_TRAINED["mujoco"], (10, 20, 30, 40, 50)),
+    "mujoco": Size(_TRAINED["mujoco"], (10, 20, 30, 40, 50)),
     # Whether the gradient gains where the critics are trained along the actor's own rollout.
     "plus": Size(
         replace(

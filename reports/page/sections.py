@@ -84,7 +84,7 @@ SECTIONS = {
     ),
     "gradient_error": Section(
         "Gradient error on a robot: learned against true MuJoCo dynamics",
-        ("quick", "plus", "paper"),
+        ("mujoco", "plus", "paper"),
         None,
         "",
         ("gradient_error",),
