@@ -148,7 +148,8 @@ def policy_gradient(lqg: LQG, K: ArrayLike, T: int | None = None) -> Array:
         T: number of rewards; None is the infinite horizon.
 
     Raises:
-        UnstablePolicyError: infinite horizon and the discounted return diverges.
+        UnstablePolicyError: infinite horizon and the discounted return diverges, or a finite one
+            at which it is larger than any number.
         ValueError: K has the wrong shape or is not finite, or T < 1.
     """
     K = lqg.gain(K)
@@ -156,7 +157,11 @@ def policy_gradient(lqg: LQG, K: ArrayLike, T: int | None = None) -> Array:
         evaluation = evaluate(lqg, K)
         return -2.0 * gradient_factor(evaluation.G, K) @ evaluation.S
     T = check_count("T", T, 1)
-    return finite_gradient(lqg, K, T, terminal=np.zeros((lqg.n + lqg.m, lqg.n + lqg.m)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = finite_gradient(lqg, K, T, terminal=np.zeros((lqg.n + lqg.m, lqg.n + lqg.m)))
+    if not np.isfinite(result).all():
+        raise UnstablePolicyError(f"K is unstable: the gradient of {T} rewards overflows")
+    return result
 
 
 def finite_gradient(

@@ -211,7 +211,14 @@ def random_lqg(
         rng: source of the matrices.
         spectral_radius: rho(A).
         gamma: discount per step.
+
+    Raises:
+        ValueError: sizes below 1, a negative radius, or no generator.
     """
+    n, m = check_count("n", n, 1), check_count("m", m, 1)
+    check_nonnegative(spectral_radius=spectral_radius)
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng must be a numpy.random.Generator, got {rng!r}")
 
     def covariance(size: int, std: float) -> Array:
         # Wishart with enough degrees of freedom to be well conditioned.

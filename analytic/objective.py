@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analytic.exact import (
+    Evaluation,
     block_diagonal,
     closed_loop,
     evaluate,
@@ -80,8 +81,15 @@ def resolve(
         model: None is exact.
         critic: None is exact.
         remaining: rewards the exact critic has to go; None is the infinite horizon.
+
+    Raises:
+        ValueError: something else than a model or a critic, or one of another size.
     """
     size = lqg.n + lqg.m
+    if not (model is None or isinstance(model, LinearModel)):
+        raise ValueError(f"model must be a LinearModel, got {type(model).__name__}")
+    if not (critic is None or isinstance(critic, QuadraticCritic | Evaluation)):
+        raise ValueError(f"critic must be a QuadraticCritic, got {type(critic).__name__}")
     if model is None:
         model = LinearModel(lqg.A, lqg.B, lqg.W)
     if critic is None and remaining == 0:

@@ -138,8 +138,7 @@ def actor_gradients(
 
     The H-step objective of an actor update (Clavera et al. 2020, Sec. 4.1), H as in `noise`.
     """
-    quiet = not bool(setting.temperature.any())
-    temperature = 0.0 if quiet else setting.temperature.reshape(-1, *[1] * (start.dim() - 2))
+    temperature = setting.temperature if bool(setting.temperature.any()) else 0.0
 
     def objective(candidate: Policy) -> Tensor:
         return actor_objective(problem, candidate, start, noise, temperature, setting.entropy)

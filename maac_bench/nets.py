@@ -61,7 +61,8 @@ class MLP(NamedTuple):
         """
         stack, last = self.stack, len(self.weights) - 1
         batch = x.shape[len(stack) : -1]
-        if x.shape[-1] != self.weights[0].shape[-2] or x.dim() <= len(stack):
+        fits = all(own in (1, other) for own, other in zip(x.shape, stack, strict=False))
+        if x.shape[-1] != self.weights[0].shape[-2] or x.dim() <= len(stack) or not fits:
             raise ValueError(
                 f"input of shape {list(x.shape)} does not fit nets of stack {list(stack)} "
                 f"with {self.weights[0].shape[-2]} inputs"

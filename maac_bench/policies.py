@@ -54,7 +54,10 @@ class LinearGaussian(NamedTuple):
     def log_prob(self, state: Tensor, raw: Tensor) -> Tensor:
         """`log N(raw; -K s, L L')`, [...]; ValueError if the policy has no noise."""
         if not bool((self.scale.diagonal() > 0).all()):
-            raise ValueError("a policy without action noise has no log-density")
+            raise ValueError(
+                "a policy without action noise has no log-density: its covariance (an LQG's "
+                "action_cov) must be positive definite"
+            )
         # Outside the differentiated part: L is a constant of the policy, and small.
         whiten = torch.linalg.inv(self.scale)
         return self._log_density((raw - self.mean_action(state)) @ whiten.mT)

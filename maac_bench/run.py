@@ -27,6 +27,7 @@ from maac_bench.run_files import digest, lock, write_tensors, write_text
 from maac_bench.trainer import Row
 
 _KEPT_CHECKPOINTS = 2
+_OPTIONS = {"compiled": "--compile", "algorithm": "--algo", "seeds": "--seeds", "task": "--task"}
 
 
 class RunDirectory:
@@ -70,21 +71,48 @@ class RunDirectory:
         self._writers: dict[int, SummaryWriter] = {}
 
     def load(self) -> Snapshot | None:
-        """The newest checkpoint, and metrics cut back to it; None where there is none."""
+        """The newest checkpoint, and metrics cut back to it; None where there is none.
+
+        Raises:
+            ValueError: a file is damaged, or lacks what the others show to have been there.
+        """
         snapshot = load_checkpoint(self.path)
         rollouts = 0 if snapshot is None else snapshot.counters["rollouts"]
+        alive = self.identity["seeds"] if snapshot is None else snapshot.counters["seeds"]
         for seed in self.identity["seeds"]:
             rows = read_metrics(self.path, seed)
             self._rows[seed] = [row for row in rows if int(row["rollout"]) <= rollouts]
+            if seed in alive:
+                self._require_history(seed, rows, rollouts)
         self._record_continuation(rollouts)
         return snapshot
+
+    def _require_history(self, seed: int, rows: list[dict[str, str]], rollouts: int) -> None:
+        """Refuse to go on where rows are lost, or the checkpoint that they come from.
+
+        Rows are written before the checkpoint: there may be one more.
+        """
+        done = [int(row["rollout"]) for row in rows]
+        if done[:rollouts] != list(range(1, rollouts + 1)):
+            raise ValueError(
+                f"{self.path / f'seed-{seed}' / 'metrics.csv'} lacks rollouts that the checkpoint "
+                "has: restore the file, or choose another directory to start anew"
+            )
+        if len(done) > rollouts + 1:
+            raise ValueError(
+                f"{self.path} has metrics of {len(done)} rollouts and a checkpoint of {rollouts}: "
+                "restore the checkpoint, or choose another directory to start anew"
+            )
 
     def _record_continuation(self, rollouts: int) -> None:
         path = self.path / "provenance.json"
         if not rollouts:  # nothing of an earlier start is left
             write_text(path, json.dumps(self._provenance, indent=2) + "\n")
             return
-        known = json.loads(path.read_text())
+        try:
+            known = json.loads(path.read_text())
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is missing or damaged ({error})") from error
         latest = known.get("continued", [known])[-1]
         # The command differs when a run is prolonged; what its numbers depend on may not.
         changed = any(
@@ -161,17 +189,23 @@ def read_identity(path: Path) -> dict[str, Any]:
 
 
 def read_metrics(path: Path, seed: int) -> list[dict[str, str]]:
-    """The rows of one seed's metrics as they stand in the file."""
+    """The rows of one seed's metrics as they stand in the file; ValueError if it is damaged."""
     file = path / f"seed-{seed}" / "metrics.csv"
     if not file.exists():
         return []
-    rows = csv.DictReader(io.StringIO(file.read_text()))
-    return [{name: text for name, text in row.items() if text} for row in rows]
+    try:
+        table = csv.DictReader(io.StringIO(file.read_text()))
+        rows = [{name: text for name, text in row.items() if text} for row in table]
+        for row in rows:
+            int(row["rollout"])
+    except (UnicodeDecodeError, KeyError, ValueError) as error:
+        raise ValueError(f"{file} is damaged ({type(error).__name__}: {error})") from error
+    return rows
 
 
 def checkpoint_rollouts(path: Path) -> list[int]:
     """After which rollouts a run has checkpoints."""
-    return sorted(_rollout_of(record) for record in (path / "checkpoint").glob("rollout-*.json"))
+    return sorted(map(_rollout_of, _records(path)))
 
 
 def checkpoint_digest(path: Path, rollout: int) -> str:
@@ -203,7 +237,7 @@ def load_checkpoint(path: Path, rollout: int | None = None) -> Snapshot | None:
         path: run directory.
         rollout: after how many rollouts; default: the newest.
     """
-    records = sorted((path / "checkpoint").glob("rollout-*.json"))
+    records = _records(path)
     chosen = records[-1:]
     if rollout is not None:
         chosen = [record for record in records if _rollout_of(record) == rollout]
@@ -220,9 +254,20 @@ def load_checkpoint(path: Path, rollout: int | None = None) -> Snapshot | None:
             raise ValueError(f"checkpoint {table} is damaged: {remedy}")
         with safe_open(table, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, KeyError, SafetensorError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        return Snapshot(tensors, dict(record["counters"]))
+    except (
+        OSError,
+        KeyError,
+        TypeError,
+        SafetensorError,
+        UnicodeDecodeError,
+        json.JSONDecodeError,
+    ) as error:
         raise ValueError(f"checkpoint {newest} cannot be read ({error}): {remedy}") from error
-    return Snapshot(tensors, record["counters"])
+
+
+def _records(path: Path) -> list[Path]:
+    return sorted((path / "checkpoint").glob(f"{_checkpoint_name(0)[:-6]}{'[0-9]' * 6}.json"))
 
 
 def _checkpoint_name(rollouts: int) -> str:
@@ -252,9 +297,10 @@ def require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> 
     before, after = leaves(_upgraded(old)), leaves(_upgraded(new))
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):
+            there, here = before.get(name), after.get(name)
             raise ValueError(
-                f"{path} holds another run: {name} is {before.get(name)!r} there and "
-                f"{after.get(name)!r} here; choose another directory"
+                f"{path} holds another run: {_OPTIONS.get(name, name)} is {there!r} there and "
+                f"{here!r} here; choose another directory"
             )
 
 

@@ -48,7 +48,7 @@ class OpenRun(NamedTuple):
         return Planner(self.agent, self.world, planner, noise)
 
 
-def open_run(path: Path, rollout: int | None = None) -> OpenRun:
+def open_run(path: Path | str, rollout: int | None = None) -> OpenRun:
     """Read a run directory.
 
     Args:
@@ -58,6 +58,7 @@ def open_run(path: Path, rollout: int | None = None) -> OpenRun:
     Raises:
         ValueError: no run, no such checkpoint, or a damaged one.
     """
+    path = Path(path)
     identity = read_identity(path)
     snapshot = require_checkpoint(path, rollout)
     task = make_training_task(identity["task"])
@@ -113,14 +114,18 @@ def evaluate_run(
 
 
 def restore_parts(snapshot: Snapshot, config: Config, task: TrainingTask) -> tuple[Agent, World]:
-    """Agent and world of a snapshot, on the CPU."""
+    """Agent and world of a snapshot, on the CPU; ValueError if it is not of this configuration."""
     seeds = snapshot.counters["seeds"]
 
     def streams(purpose: str) -> Streams:
         return Streams(seeds, purpose)
 
     agent = Agent(config, task.task.state_size, task.task.action_size, streams)
-    restore_agent(agent, snapshot)
     imagination = Imagination(task, config, seeds, streams)
-    restore_world(imagination, snapshot)
+    try:
+        restore_agent(agent, snapshot)
+        restore_world(imagination, snapshot)
+    except (KeyError, RuntimeError, ValueError) as error:
+        reason = f"the checkpoint does not fit the run's task and configuration: {error}"
+        raise ValueError(reason) from error
     return agent, imagination.world

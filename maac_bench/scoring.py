@@ -135,7 +135,10 @@ def score(
     estimates = replicate(task, estimator, gain, critic, samples, seeds)
     mean = estimates.mean(axis=0)
     if not np.any(mean):
-        raise FloatingPointError("the mean estimate is exactly zero; enlarge the smoothing")
+        raise FloatingPointError(
+            "the mean estimate is exactly zero: the horizon has no reward, or the smoothing is "
+            "too small for the number format"
+        )
     variance = float(estimates.var(axis=0, ddof=1).sum())
     squared_errors = np.sum((estimates - truth) ** 2, axis=1)
     return Score(

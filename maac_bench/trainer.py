@@ -135,6 +135,8 @@ class Trainer:
                     action = self.agent.policy.sample(state, stream.normal(1, size)).value
             else:
                 action = 2.0 * stream.uniform(1, size) - 1.0
+            seen = torch.isfinite(state).all(dim=-1)[:, 0]
+            self._fail(~seen, "the environment's observation is not finite")
             finite = torch.isfinite(action).all(dim=-1, keepdim=True)
             if not bool(finite.all()):
                 self._fail(~finite[:, 0, 0], "the policy's action is not finite")

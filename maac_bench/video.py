@@ -36,6 +36,11 @@ def require_format(path: Path) -> None:
         )
 
 
+def require_picture(run: OpenRun) -> None:
+    """ValueError for a run whose task cannot be drawn."""
+    _drawable(run).close()
+
+
 class _Camera(gym.Wrapper[Any, Any, Any, Any]):
     """Hands a picture of every `stride`-th state to `keep` as the environment moves on."""
 
@@ -112,6 +117,8 @@ def _drawable(run: OpenRun) -> gym.Env[Any, Any]:
         env = run.task.make(render_mode="rgb_array")
         env.reset(seed=0)
         env.render()
+    except ValueError as error:  # one of our own tasks, without a picture
+        raise ValueError(f"{run.name} cannot be drawn: {error}") from error
     except Exception as error:
         raise ValueError(
             f"{run.name} cannot be drawn off-screen ({error}); for MuJoCo tasks set MUJOCO_GL to "

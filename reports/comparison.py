@@ -53,9 +53,9 @@ def compare(directories: Sequence[Path]) -> Comparison:
 
     Raises:
         ValueError: a directory holds no run, a seed is there twice, two runs of one algorithm on
-            one task differ in their configuration, or there is no evaluation.
+            one configuration, or there is no evaluation.
     """
-    data, missing = _collect(directories)
+    data, noted = _collect(directories)
     lengths = data.groupby([*_GROUP, "seed"], sort=False)["episode"].max()
     common = {str(task): int(of.min()) for task, of in lengths.groupby("task", sort=False)}
     cut = data[data["episode"] <= data["task"].map(common)]
@@ -72,25 +72,21 @@ def compare(directories: Sequence[Path]) -> Comparison:
             row |= {name: score[key] for key, name in names.items()}
         rows.append(row)
     finals = scores[scores["measure"] == "final"]
-    remarks = [*missing, *_unequal(lengths, common), *_incomplete(lengths, scores)]
+    remarks = [*noted, *_unequal(lengths, common), *_incomplete(lengths, scores)]
     return Comparison(
         data, pd.DataFrame(rows), _improvements(finals), _profile(finals), tuple(remarks)
     )
 
 
 def _collect(directories: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
-    """All evaluations, and a line for each seed without any."""
+    """All evaluations, and remarks: variants, and seeds without any evaluation or that failed."""
     found: dict[tuple[str, str, int], Path] = {}
-    first: dict[tuple[str, str], tuple[Path, dict[str, Any]]] = {}
     rows: list[dict[str, Any]] = []
-    missing = []
-    for path in _runs(directories):
-        identity = read_identity(path)
-        task, algo = str(identity["task"]), str(identity["algorithm"])
-        seeds = [int(seed) for seed in identity["seeds"]]
-        settings = identity.get("config", {})
-        _require_alike(*first.setdefault((task, algo), (path, settings)), path, settings)
-        for seed in seeds:
+    identities = {path: read_identity(path) for path in _runs(directories)}
+    names, remarks = _names(identities)
+    for path, identity in identities.items():
+        task, algo = str(identity["task"]), names[path]
+        for seed in map(int, identity["seeds"]):
             if (task, algo, seed) in found:
                 other = found[task, algo, seed]
                 raise ValueError(f"seed {seed} of {algo} on {task} is in both {other} and {path}")
@@ -98,10 +94,12 @@ def _collect(directories: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
             evaluations = _evaluations(path, seed)
             rows += [{"task": task, "algo": algo, "seed": seed, **row} for row in evaluations]
             if not evaluations:
-                missing.append(f"left out: {algo} on {task} seed {seed} has no evaluation yet")
+                remarks.append(f"left out: {algo} on {task} seed {seed} has no evaluation yet")
+            if (path / f"seed-{seed}" / "failure.json").exists():
+                remarks.append(f"{algo} on {task} seed {seed} failed; see its failure.json")
     if not rows:
         raise ValueError(f"{', '.join(map(str, directories))}: there is no evaluation to compare")
-    return pd.DataFrame(rows), missing
+    return pd.DataFrame(rows), remarks
 
 
 def _runs(directories: Sequence[Path]) -> list[Path]:
@@ -117,6 +115,7 @@ def _runs(directories: Sequence[Path]) -> list[Path]:
 
 
 def _evaluations(path: Path, seed: int) -> list[dict[str, Any]]:
+    rows = read_metrics(path, seed)
     try:
         return [
             {
@@ -125,7 +124,7 @@ def _evaluations(path: Path, seed: int) -> list[dict[str, Any]]:
                 "return": float(row["return"]),
                 "temperature": float(row.get("temperature", "nan")),
             }
-            for row in read_metrics(path, seed)
+            for row in rows
             if "return" in row
         ]
     except (KeyError, ValueError) as error:
@@ -133,18 +132,37 @@ def _evaluations(path: Path, seed: int) -> list[dict[str, Any]]:
         raise ValueError(f"{file} is damaged ({error})") from error
 
 
-def _require_alike(
-    other: Path, before: Mapping[str, Any], path: Path, after: Mapping[str, Any]
-) -> None:
-    """Refuse to average over different configurations under one name."""
-    here, there = leaves(after), leaves(before)
-    for name in sorted(here.keys() & there.keys()):
-        # A field that only one version of the code has cannot be compared.
-        if here[name] != there[name]:
-            raise ValueError(
-                f"{other} and {path} are different runs of one algorithm: {name} is "
-                f"{there[name]!r} and {here[name]!r}; compare each with others separately"
-            )
+def _names(identities: Mapping[Path, Mapping[str, Any]]) -> tuple[dict[Path, str], list[str]]:
+    """What each run is called, and a line for each variant of an algorithm.
+
+    Runs of one algorithm on one task with different configurations are not averaged: the first one
+    keeps the algorithm's name, others are numbered.
+    """
+    names: dict[Path, str] = {}
+    variants: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    remarks = []
+    for path, identity in identities.items():
+        task, algo = str(identity["task"]), str(identity["algorithm"])
+        settings, known = leaves(identity["config"]), variants.setdefault((task, algo), [])
+        number = next((k for k, other in enumerate(known) if not _unlike(settings, other)), None)
+        if number is None:
+            number = len(known)
+            known.append(settings)
+        names[path] = algo if number == 0 else f"{algo} ({number + 1})"
+        differing = [f"{name} {value}" for name, value in _unlike(settings, known[0]).items()]
+        remark = f"{names[path]} on {task} is {algo} with {', '.join(differing)}"
+        if differing and remark not in remarks:
+            remarks.append(remark)
+    return names, remarks
+
+
+def _unlike(settings: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, str]:
+    """The fields that differ: `4, not 1`. One that only one version has cannot be compared."""
+    return {
+        name: f"{settings[name]}, not {other[name]}"
+        for name in sorted(settings.keys() & other.keys())
+        if settings[name] != other[name]
+    }
 
 
 def _unequal(lengths: pd.Series[int], common: Mapping[str, int]) -> list[str]:

@@ -19,12 +19,12 @@ def score_table(
 ) -> pd.DataFrame:
     """What a seed's learning curve comes to.
 
-    Measures: `final`, the mean of the last `FINAL_EPISODES` evaluations; `area`, the mean of all
-    since training began, which is the area under the curve over its length; `return_at_K`;
-    `episodes_to_90`, the first episode whose evaluation reaches 90 % of the rise from the first
-    evaluation to the final return (returns can be negative, so a share of the return itself would
-    mean nothing). A curve that does not reach the last episode has only the milestones it reached;
-    one that does not rise has no `episodes_to_90`.
+    Measures: `final`, the mean of the last `FINAL_EPISODES` evaluations, or of fewer where training
+    began later; `area`, the mean of all since training began, which is the area under the curve
+    over its length; `return_at_K`; `episodes_to_90`, the first episode whose evaluation reaches
+    90 % of the rise from the first evaluation to the final return (returns can be negative, so a
+    share of the return itself would mean nothing). A curve that does not reach the last episode has
+    only the milestones it reached; one that does not rise has no `episodes_to_90`.
 
     Args:
         data: columns task, algo, seed, episode, return; where it has `temperature`, that is empty
@@ -46,7 +46,9 @@ def score_table(
         if len(returns) == rollouts[str(task)]:
             trained = curve.set_index("episode").get("temperature", returns).reindex(returns.index)
             begun = trained.notna() if trained.notna().any() else returns.notna()
-            scores |= {**_whole_curve(returns), "area": float(returns[begun].mean())}
+            scores["final"] = float(returns[begun].iloc[-FINAL_EPISODES:].mean())
+            scores |= _rise(returns, scores["final"])
+            scores["area"] = float(returns[begun].mean())
         rows += [
             {"task": task, "algo": algo, "seed": seed, "measure": measure, "score": score}
             for measure, score in scores.items()
@@ -54,14 +56,12 @@ def score_table(
     return pd.DataFrame(rows, columns=["task", "algo", "seed", "measure", "score"])
 
 
-def _whole_curve(returns: pd.Series[float]) -> dict[str, float]:
+def _rise(returns: pd.Series[float], final: float) -> dict[str, float]:
     values = returns.to_numpy(dtype=np.float64)
-    final = float(values[-FINAL_EPISODES:].mean())
-    scores = {"final": final}
-    if final > values[0]:
-        reached = values >= values[0] + _SHARE_OF_RISE * (final - values[0])
-        scores["episodes_to_90"] = float(returns.index[int(np.argmax(reached))])
-    return scores
+    if not final > values[0]:
+        return {}
+    reached = values >= values[0] + _SHARE_OF_RISE * (final - values[0])
+    return {"episodes_to_90": float(returns.index[int(np.argmax(reached))])}
 
 
 def summary_table(

@@ -64,7 +64,7 @@ class Estimate:
 
 def describe(result: Score) -> str:
     """A score as readable lines."""
-    with np.printoptions(precision=4, suppress=True):
+    with np.printoptions(precision=4, suppress=True, threshold=20, edgeitems=4):
         return "\n".join(
             [
                 f"exact gradient of the return   {result.truth}",

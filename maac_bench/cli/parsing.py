@@ -70,4 +70,4 @@ def _sentence(box: str) -> str:
     words = [line for line in lines if line and not set(line) <= set("-+─╭╮╰╯ ")]
     text = " ".join(words[1:])  # after the frame's title
     text = text.partition(" Argument helptext:")[0].partition(" For full helptext")[0]
-    return re.sub(r"Error parsing __tyro-dummy-inner__\.config\.(\w+): ", r"\1.", text)
+    return re.sub(r"Error parsing __tyro-dummy-inner__\.(?:config\.)?(\w+): ", r"\1.", text)

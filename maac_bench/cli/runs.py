@@ -11,7 +11,7 @@ import tyro
 from maac_bench.planning import PlannerSettings
 from maac_bench.run_evaluation import evaluate_run, open_run
 from maac_bench.run_gradient_error import Measurement, gradient_error, summary
-from maac_bench.video import record_video, require_format
+from maac_bench.video import record_video, require_format, require_picture
 from reports import comparison_output, gradient_error_figure
 from reports.comparison import compare
 from reports.files import PUBLISHED_DIGITS, require_writable, write_csv
@@ -43,6 +43,8 @@ class Evaluate:
         planner = self.planner if self.mpc else None
         # Opened once: a run that is training on must not change what is filmed.
         run = open_run(self.directory, self.rollout)
+        if self.video is not None:
+            require_picture(run)
         table = evaluate_run(run, self.episodes, planner)
         name = "evaluation-mpc.csv" if self.mpc else "evaluation.csv"
         write_csv(table, self.directory / name)
@@ -51,8 +53,9 @@ class Evaluate:
             print(f"seed {seed}: {rows['return'].mean():.1f}{spread}")
         means = table.groupby("seed")["return"].mean()
         spread = f" ± {means.std():.1f} over {len(means)} seeds" if len(means) > 1 else ""
+        number = "1 episode" if self.episodes == 1 else f"{self.episodes} episodes"
         print(
-            f"return {means.mean():.1f}{spread}, {self.episodes} episodes each, "
+            f"return {means.mean():.1f}{spread}, {number} each, "
             f"{table['ms_per_decision'].median():.2f} ms per decision"
         )
         if self.video is not None:

@@ -99,13 +99,29 @@ def actor_objective(
         policy: the policy that is differentiated.
         start: s_0, [*stack, ..., n].
         noise: for H transitions and K terminal actions.
-        temperature: alpha, broadcast against the batch.
+        temperature: alpha: a number, or one for each element of the leading axes, such as [seeds].
         entropy: which actions the bonus counts.
 
     Returns:
         [*stack, ...].
+
+    Raises:
+        ValueError: temperatures that do not fit the leading axes.
     """
     terms = actor_terms(problem, policy, start, noise, entropy)
     if isinstance(temperature, float) and temperature == 0.0:  # a deterministic policy: 0 * inf
         return terms.value
+    if isinstance(temperature, Tensor):
+        temperature = _along(temperature, terms.value)
     return terms.value + temperature * terms.entropy
+
+
+def _along(leading: Tensor, value: Tensor) -> Tensor:
+    """With axes of size 1 behind, as many as `value` has."""
+    fits = zip(leading.shape, value.shape, strict=False)
+    if leading.dim() > value.dim() or any(own not in (1, other) for own, other in fits):
+        raise ValueError(
+            f"temperature of shape {list(leading.shape)} does not fit the leading axes of "
+            f"{list(value.shape)}"
+        )
+    return leading.reshape(*leading.shape, *[1] * (value.dim() - leading.dim()))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -109,6 +112,8 @@ def make_training_task(name: str) -> TrainingTask:
     """
     known = name in TASKS
     try:
+        if not known:
+            _require_version(name)
         env = make_env(name) if known else gym.make(name)
     except (gym.error.Error, ModuleNotFoundError) as error:
         raise ValueError(
@@ -136,6 +141,19 @@ def make_training_task(name: str) -> TrainingTask:
         return TrainingTask(task, make, steps, learns_outcome=True)
     task = make_task(name)
     return TrainingTask(task if unit else with_unit_actions(task, scale), make, steps)
+
+
+def _require_version(name: str) -> None:
+    """ValueError where Gymnasium would choose a version by itself, and so perhaps another task."""
+    module, _, identifier = name.rpartition(":")
+    if module:
+        here = str(Path.cwd())
+        if here not in sys.path:  # as `python -m` has it, and the installed command has not
+            sys.path.insert(0, here)
+        importlib.import_module(module)
+    versions = [known for known in gym.registry if known.rpartition("-v")[0] == identifier]
+    if identifier not in gym.registry and versions:
+        raise gym.error.UnregisteredEnv(f"say which version: {', '.join(versions)}")
 
 
 def _tensor_env(name: str, **options: Any) -> TensorEnv:  # noqa: ANN401

@@ -70,7 +70,7 @@ def draw(folder: Path) -> None:
     note = f"profile {settings['profile']} · {settings['replicates']} replicates (seeds 0-"
     note += (
         f"{settings['replicates'] - 1}) · H = {settings['horizon']} with a stale critic, "
-        "dpg H = 0, bptt/score/score-baseline the full horizon"
+        "dpg H = 0, those without a critic the full horizon"
     )
     figure.supxlabel(provenance.caption(origin, note), fontsize=8)
     save(figure, folder / "estimators")

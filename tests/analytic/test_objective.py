@@ -10,6 +10,7 @@ from analytic import (
     gradient_error,
     maac_gradient,
     maac_objective,
+    optimal_gain,
     policy_gradient,
     random_lqg,
 )
@@ -263,3 +264,37 @@ def test_a_horizon_beyond_the_last_reward_is_refused():
     lqg, K, *_ = random_case(7, 3, 2)
     with pytest.raises(ValueError, match="horizon must be at most T = 3, got 4"):
         maac_gradient(lqg, K, 4, T=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"critic": np.eye(3)}, "critic must be a QuadraticCritic, got ndarray"),
+        ({"model": (np.eye(2), np.ones((2, 1)))}, "model must be a LinearModel, got tuple"),
+    ],
+)
+def test_what_is_no_model_or_critic_is_named(options, message):
+    lqg = double_integrator()
+    with pytest.raises(ValueError, match=message):
+        maac_gradient(lqg, 0.5 * optimal_gain(lqg), 2, **options)
+
+
+def test_a_gradient_too_large_for_numbers_is_refused():
+    lqg = double_integrator()
+    with pytest.raises(UnstablePolicyError, match="gradient of 2000 rewards overflows"):
+        policy_gradient(lqg, -100 * optimal_gain(lqg), T=2000)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 1, np.random.default_rng(0)), "n must be a whole number"),
+        ((2.5, 1, np.random.default_rng(0)), "n must be a whole number"),
+        ((3, 1, 0), "rng must be a numpy.random.Generator, got 0"),
+    ],
+)
+def test_a_random_problem_needs_sizes_and_a_generator(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        random_lqg(*arguments)
+    with pytest.raises(ValueError, match="spectral_radius must be"):
+        random_lqg(2, 1, np.random.default_rng(0), spectral_radius=-3.0)

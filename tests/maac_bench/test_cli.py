@@ -124,3 +124,20 @@ def test_the_module_runs_like_the_command():
     )
     assert result.returncode == 2
     assert result.stderr == "maac-bench: horizon must be at least 0, got -2\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    result = subprocess.run(
+        f"{sys.executable} -m maac_bench list | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.stdout, result.stderr) == ("tasks:\n", "")
+
+
+def test_a_long_gradient_is_shortened(capsys):
+    assert main(["estimate", "--task", "maac_bench/RandomLQG20-v0", "--replicates", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) < 10

@@ -104,3 +104,13 @@ def test_layer_norm_bounds_the_output_for_far_inputs():
     normed = init_mlp(Streams([0], "net"), None, (3, 16, 16, 1), "swish", True)
     far = 1e4 * F.normalize(torch.randn(1, 64, 3), dim=-1)
     assert normed(far).abs().max() < 10 < plain(far).abs().max()
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4), (2, 4), (2, 5, 3)])
+def test_an_input_for_another_stack_is_refused(shape):
+    """Three seeds, no batch axis, and another width, where two seeds of width 4 are."""
+    net = init_mlp(Streams([0, 1], "net"), None, (4, 8, 2))
+    assert net(torch.zeros(1, 5, 4)).shape == (2, 5, 2)
+    if shape != (2, 4):
+        with pytest.raises(ValueError, match="does not fit nets of stack"):
+            net(torch.zeros(shape))

@@ -120,6 +120,19 @@ def test_path_entropy_adds_the_discounted_later_actions():
     )
 
 
+def test_a_temperature_belongs_to_its_seed_whatever_the_batch():
+    """Two seeds and a batch of two: nothing but the axes' order tells them apart."""
+    case, policy = make_case(2), squashed_policy([0, 1])
+    start, noise = torch.randn(2, 2, 3), noise_for(case, 1, 2, stack=2)
+    plain = actor_objective(case.problem, policy, start, noise)
+    alpha = torch.tensor([0.0, 1.0])
+    bonus = actor_objective(case.problem, policy, start, noise, alpha) - plain
+    expected = actor_objective(case.problem, policy, start, noise, 1.0) - plain
+    torch.testing.assert_close(bonus, alpha.unsqueeze(-1) * expected)
+    with pytest.raises(ValueError, match=r"temperature of shape \[3\] does not fit"):
+        actor_objective(case.problem, policy, start, noise, torch.ones(3))
+
+
 def test_terminal_samples_average_the_critic():
     case = make_case()
     start, noise = torch.randn(1, 5, 3), noise_for(case, 2, 5, terminal=3)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,12 @@ def rows_of_rollout(rollout: int, **columns: float):
     return [{"seed": seed, **common, "return": seed + rollout / 3} for seed in (0, 1)]
 
 
+def reach(run: RunDirectory, rollout: int, keep_every: int = 0) -> None:
+    """What training does after a rollout."""
+    run.log(rows_of_rollout(rollout))
+    run.save(snapshot_of(rollout), keep_every)
+
+
 def newest(path: Path, suffix: str = ".json") -> Path:
     return sorted((path / "checkpoint").glob(f"*{suffix}"))[-1]
 
@@ -54,8 +61,8 @@ def newest(path: Path, suffix: str = ".json") -> Path:
 def test_a_checkpoint_comes_back_as_it_was(opened, tmp_path):
     run = opened(tmp_path)
     assert run.load() is None
-    run.save(snapshot_of(1))
-    run.save(snapshot_of(2))
+    reach(run, 1)
+    reach(run, 2)
     loaded = run.load()
     assert loaded.counters == {"rollouts": 2, "seeds": [0, 1]}
     for name, tensor in snapshot_of(2).tensors.items():
@@ -66,7 +73,7 @@ def test_a_checkpoint_comes_back_as_it_was(opened, tmp_path):
 def test_every_so_many_rollouts_a_checkpoint_stays(opened, tmp_path):
     run = opened(tmp_path)
     for rollout in range(1, 10):
-        run.save(snapshot_of(rollout), keep_every=3)
+        reach(run, rollout, keep_every=3)
     assert checkpoint_rollouts(tmp_path) == [3, 6, 8, 9]
     assert run.load().counters["rollouts"] == 9
     early = require_checkpoint(tmp_path, 3)
@@ -74,15 +81,15 @@ def test_every_so_many_rollouts_a_checkpoint_stays(opened, tmp_path):
     with pytest.raises(ValueError, match=r"no checkpoint of rollout 4, only of 3, 6, 8, 9"):
         require_checkpoint(tmp_path, 4)
     # A run that goes on without the option keeps what was promised.
-    run.save(snapshot_of(10))
-    run.save(snapshot_of(11))
+    reach(run, 10)
+    reach(run, 11)
     assert checkpoint_rollouts(tmp_path) == [3, 6, 9, 10, 11]
 
 
 def test_a_damaged_earlier_checkpoint_does_not_condemn_the_run(opened, tmp_path):
     run = opened(tmp_path)
     for rollout in (1, 2, 3):
-        run.save(snapshot_of(rollout), keep_every=1)
+        reach(run, rollout, keep_every=1)
     (tmp_path / "checkpoint" / "rollout-000001.safetensors").write_bytes(b"damaged")
     with pytest.raises(ValueError, match="the run itself goes on from a later one"):
         require_checkpoint(tmp_path, 1)
@@ -92,7 +99,7 @@ def test_a_damaged_earlier_checkpoint_does_not_condemn_the_run(opened, tmp_path)
 def test_two_checkpoints_are_kept(opened, tmp_path):
     run = opened(tmp_path)
     for rollout in (1, 9, 10, 11):
-        run.save(snapshot_of(rollout))
+        reach(run, rollout)
     names = sorted(path.name for path in (tmp_path / "checkpoint").iterdir())
     assert names == [
         f"rollout-0000{n}.{kind}" for n in (10, 11) for kind in ("json", "safetensors")
@@ -209,13 +216,14 @@ def test_the_first_provenance_stays(opened, tmp_path):
         (".json", lambda data: data[: len(data) // 2]),
         (".json", lambda data: b""),
         (".json", lambda data: b"\xff\xfe\x00"),
+        (".json", lambda data: b"[]"),
     ],
-    ids=["cut", "flipped bit", "half a record", "empty record", "garbage"],
+    ids=["cut", "flipped bit", "half a record", "empty record", "garbage", "no record"],
 )
 def test_a_damaged_checkpoint_is_named_with_its_remedy(opened, tmp_path, suffix, damage):
     run = opened(tmp_path)
-    run.save(snapshot_of(1))
-    run.save(snapshot_of(2))
+    reach(run, 1)
+    reach(run, 2)
     victim = newest(tmp_path, suffix)
     victim.write_bytes(damage(victim.read_bytes()))
     with pytest.raises(ValueError, match="rollout-000002") as refusal:
@@ -227,7 +235,7 @@ def test_a_damaged_checkpoint_is_named_with_its_remedy(opened, tmp_path, suffix,
 
 def test_a_lost_table_is_named_and_the_only_checkpoint_cannot_be_gone_back_from(opened, tmp_path):
     run = opened(tmp_path)
-    run.save(snapshot_of(1))
+    reach(run, 1)
     newest(tmp_path, ".safetensors").unlink()
     with pytest.raises(ValueError, match=r"rollout-000001.*start anew"):
         run.load()
@@ -236,7 +244,7 @@ def test_a_lost_table_is_named_and_the_only_checkpoint_cannot_be_gone_back_from(
 @pytest.mark.parametrize("stage", ["run_files.save_file", "run.write_text"])
 def test_a_failed_write_leaves_the_previous_checkpoint(opened, tmp_path, monkeypatch, stage):
     run = opened(tmp_path)
-    run.save(snapshot_of(1))
+    reach(run, 1)
 
     def full(*arguments):
         Path(arguments[0] if stage == "run.write_text" else arguments[1]).with_suffix(".x").touch()
@@ -245,9 +253,9 @@ def test_a_failed_write_leaves_the_previous_checkpoint(opened, tmp_path, monkeyp
     with monkeypatch.context() as patched:
         patched.setattr(f"maac_bench.{stage}", full)
         with pytest.raises(OSError, match="No space left"):
-            run.save(snapshot_of(2))
+            reach(run, 2)
     assert load_checkpoint(tmp_path).counters["rollouts"] == 1
-    run.save(snapshot_of(2))
+    reach(run, 2)
     assert load_checkpoint(tmp_path).counters["rollouts"] == 2
 
 
@@ -257,7 +265,8 @@ def test_another_commit_that_continues_a_run_is_recorded(tmp_path, opened):
 
     first = opened(tmp_path, provenance={"commit": "abc", "command": "train --rollouts 3"})
     first.load()
-    first.save(snapshot_of(3))
+    for rollout in (1, 2, 3):
+        reach(first, rollout)
     first.close()
     again = opened(tmp_path, provenance={"commit": "abc", "command": "train --rollouts 5"})
     again.load()
@@ -270,3 +279,49 @@ def test_another_commit_that_continues_a_run_is_recorded(tmp_path, opened):
     assert provenance()["commit"] == "abc"
     (entry,) = provenance()["continued"]
     assert (entry["commit"], entry["from_rollout"]) == ("def", 4)
+
+
+@pytest.mark.parametrize(
+    ("lose", "message"),
+    [
+        (lambda path: shutil.rmtree(path / "checkpoint"), "metrics of 3 rollouts and a checkpoint"),
+        (lambda path: shutil.rmtree(path / "seed-1"), "lacks rollouts that the checkpoint has"),
+        (lambda path: newest_rows(path).write_text("rollout\n"), "lacks rollouts that the"),
+        (lambda path: newest_rows(path).write_text("rollout\nx\n"), "metrics.csv is damaged"),
+        (lambda path: newest_rows(path).write_text("steps\n3\n"), "metrics.csv is damaged"),
+        (lambda path: newest_rows(path).write_bytes(b"\xff\xfe"), "metrics.csv is damaged"),
+        (lambda path: (path / "provenance.json").write_text("{"), "provenance.json is missing or"),
+    ],
+    ids=["checkpoints", "a seed", "rows", "no number", "no column", "garbage", "provenance"],
+)
+def test_a_run_that_has_lost_something_does_not_go_on_without_it(opened, tmp_path, lose, message):
+    run = opened(tmp_path)
+    assert run.load() is None
+    for rollout in (1, 2, 3):
+        reach(run, rollout)
+    run.close()
+    lose(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        opened(tmp_path).load()
+
+
+def newest_rows(path: Path) -> Path:
+    return path / "seed-1" / "metrics.csv"
+
+
+def test_a_run_killed_between_metrics_and_checkpoint_goes_on(opened, tmp_path):
+    run = opened(tmp_path)
+    run.log(rows_of_rollout(1))
+    assert run.load() is None
+    for rollout in (1, 2):
+        reach(run, rollout)
+    run.log(rows_of_rollout(3))
+    assert run.load().counters["rollouts"] == 2
+
+
+def test_a_file_that_only_looks_like_a_checkpoint_is_none(opened, tmp_path):
+    run = opened(tmp_path)
+    reach(run, 1)
+    (tmp_path / "checkpoint" / "rollout-abc.json").write_text("{}")
+    assert checkpoint_rollouts(tmp_path) == [1]
+    assert run.load().counters["rollouts"] == 1

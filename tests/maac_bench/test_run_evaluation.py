@@ -1,5 +1,7 @@
 """`maac-bench evaluate`: the policies of a run directory, tested."""
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -51,6 +53,18 @@ def test_the_command_writes_the_table_and_prints_the_mean(trained, capsys):
     assert main(["evaluate", str(path), "--episodes", "2"]) == 0
     table = pd.read_csv(path / "evaluation.csv")
     assert f"seed 3: {table['return'][::2].mean():.1f}" in capsys.readouterr().out
+
+
+def test_a_configuration_that_is_not_the_checkpoints_is_refused(trained, capsys):
+    path, _ = trained
+    assert open_run(str(path)).rollouts == 1
+    text = (path / "config.json").read_text()
+    hidden = json.loads(text)["config"]["actor"]["hidden"]
+    identity = json.loads(text)
+    identity["config"]["actor"]["hidden"] = [width + 1 for width in hidden]
+    (path / "config.json").write_text(json.dumps(identity))
+    assert main(["evaluate", str(path)]) == 2
+    assert "the checkpoint does not fit the run's task and" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("episodes", ["0", "-1"])

@@ -76,6 +76,24 @@ def test_a_seed_that_breaks_is_named_and_leaves_the_other_alone():
     assert all(torch.isfinite(field).all() for field in broken.real.all()), "its data stay whole"
 
 
+def test_an_environment_that_breaks_is_not_blamed_on_the_policy(monkeypatch):
+    trainer = tiny_trainer((0, 1), tiny_config())
+    trainer.rollout()
+    begin = trainer.episodes.begin
+
+    def broken():
+        state = begin().copy()
+        state[1] = float("nan")
+        return state
+
+    monkeypatch.setattr(trainer.episodes, "begin", broken)
+    trainer.rollout()
+    trainer.close()
+    (failure,) = trainer.failures
+    assert failure.seed == 1
+    assert failure.reason.startswith("the environment's observation is not finite (environment")
+
+
 def test_a_seed_whose_model_breaks_is_named_and_leaves_the_other_alone():
     config = tiny_config(refit_every=10)
     broken, whole = (tiny_trainer((0, 1), config) for _ in range(2))

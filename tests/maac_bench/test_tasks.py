@@ -312,6 +312,32 @@ def test_what_gymnasium_cannot_make_is_one_line(name):
         make_training_task(name)
 
 
+@pytest.mark.parametrize("name", ["maac_bench/Pendulum", "HalfCheetah", "Ant"])
+def test_a_task_without_its_version_is_not_guessed(name, recwarn):
+    with pytest.raises(ValueError, match=rf"unknown task '{name}'.*say which version: .*{name}-v"):
+        make_training_task(name)
+    assert not recwarn
+
+
+def test_the_command_finds_a_module_in_the_working_directory(tmp_path):
+    (tmp_path / "my_module.py").write_text(
+        "import gymnasium as gym\n"
+        "gym.register('Mine-v0', 'gymnasium.envs.classic_control:PendulumEnv',"
+        " max_episode_steps=50)\n"
+    )
+    code = "from maac_bench.tasks import make_training_task as make; print(make('{}').steps)"
+    for name, status in (("my_module:Mine-v0", 0), ("my_module:Mine", 1)):
+        # Like the installed command, a script elsewhere: Python looks in its folder, not in this.
+        script = tmp_path / "bin" / "script.py"
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(code.format(name))
+        result = subprocess.run(
+            [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == status, result.stderr
+    assert "say which version: Mine-v0" in result.stderr
+
+
 def test_an_environment_that_fails_to_start_says_so():
     def broken(**options):
         raise AttributeError("no such robot")

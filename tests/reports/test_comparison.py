@@ -80,6 +80,13 @@ def test_unequal_lengths_and_missing_seeds_are_said(runs, tmp_path):
         assert remark in describe(found)
 
 
+def test_a_seed_that_failed_is_said(runs):
+    (runs / "maac" / "seed-1" / "failure.json").write_text("{}")
+    assert compare([runs / "maac"]).remarks == (
+        f"maac on {TASK} seed 1 failed; see its failure.json",
+    )
+
+
 def test_equal_lengths_need_no_remark(runs):
     assert compare([runs / "maac"]).remarks == ()
 
@@ -165,13 +172,16 @@ def test_bad_input_is_one_line(runs, tmp_path, capsys):
     assert "metrics.csv is damaged" in refusal(capsys, runs)
 
 
-def test_other_settings_under_one_name_are_refused(tmp_path, capsys):
+def test_other_settings_under_one_name_are_kept_apart(tmp_path):
     one = make_run(tmp_path / "one", "maac", {0: [1]}, actor={"horizon": 4})
-    two = make_run(tmp_path / "two", "maac", {1: [1]}, actor={"horizon": 2, "new": 1})
-    error = refusal(capsys, one, two)
-    assert "actor.horizon is 4 and 2" in error
-    make_run(tmp_path / "three", "maac", {2: [1]}, actor={"horizon": 4, "new": 1})
-    assert len(compare([one, tmp_path / "three"]).table) == 1
+    two = make_run(tmp_path / "two", "maac", {0: [3]}, actor={"horizon": 2, "new": 1})
+    three = make_run(tmp_path / "three", "maac", {2: [1]}, actor={"horizon": 4, "new": 1})
+    found = compare([one, two, three])
+    table = found.table.set_index("algo")
+    assert table["seeds"].to_dict() == {"maac": 2, "maac (2)": 1}
+    assert table["final"].to_dict() == {"maac": 1, "maac (2)": 3}
+    assert found.remarks[0] == f"maac (2) on {TASK} is maac with actor.horizon 2, not 4"
+    assert len(compare([one, three]).table) == 1
 
 
 @pytest.mark.parametrize(
