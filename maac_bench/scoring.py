@@ -19,6 +19,7 @@ from maac_bench.types import Problem
 
 _SMALLEST_GRADIENT = 1e-9  # of the return: below it, rounding
 _LARGEST_CHUNK = 2_000_000  # samples * steps in memory at a time
+_LARGEST_ESTIMATE = 100_000_000  # of one estimate, which is never split
 
 
 class Score(NamedTuple):
@@ -83,9 +84,16 @@ def replicate(
     """Independent estimates of the gradient at `gain`, [seeds, m * n], stacked as far as they fit.
 
     Raises:
+        ValueError: one estimate is too large to hold.
         FloatingPointError: an estimate is not finite.
     """
-    chunk = max(1, _LARGEST_CHUNK // (samples * (estimator.settings.horizon + 1)))
+    steps = samples * (estimator.settings.horizon + 1)
+    if steps > _LARGEST_ESTIMATE:
+        raise ValueError(
+            f"one estimate of {samples} samples and {estimator.settings.horizon} steps is more than "
+            "memory is planned for: take fewer samples and more replicates"
+        )
+    chunk = max(1, _LARGEST_CHUNK // steps)
     estimates = []
     for first in range(0, len(seeds), chunk):
         stacked = seeds[first : first + chunk]

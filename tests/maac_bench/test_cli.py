@@ -41,6 +41,7 @@ def test_estimate_prints_a_score_that_repeats(capsys):
         (["estimate", "--task", "x"], "unknown task 'x'; choose from maac_bench/"),
         (["estimate", "--estimator", "x"], "unknown estimator 'x'; choose from pathwise"),
         (["estimate", "--samples", "0"], "samples must be at least 2, got 0"),
+        (["estimate", "--samples", "100000000"], "is more than memory is planned for"),
         (["estimate", "--replicates", "1"], "replicates must be at least 2"),
         (["estimate", "--gain-share", "-3"], "K is unstable"),
         (["estimate", "--gain-share", "1"], "the exact gradient is zero at this gain"),
