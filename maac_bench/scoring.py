@@ -90,8 +90,8 @@ def replicate(
     steps = samples * (estimator.settings.horizon + 1)
     if steps > _LARGEST_ESTIMATE:
         raise ValueError(
-            f"one estimate of {samples} samples and {estimator.settings.horizon} steps is more than "
-            "memory is planned for: take fewer samples and more replicates"
+            f"one estimate of {samples} samples and {estimator.settings.horizon} steps is more "
+            "than memory is planned for: take fewer samples and more replicates"
         )
     chunk = max(1, _LARGEST_CHUNK // steps)
     estimates = []
