@@ -14,6 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         command = parse(sys.argv[1:] if arguments is None else arguments)
         command.execute()
+        sys.stdout.flush()
     except KeyboardInterrupt as interruption:
         return _fail(str(interruption) or "interrupted", 130)
     except (ValueError, FloatingPointError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,11 +30,14 @@ def require_positive(config: object, *names: str) -> None:
 def require_whole(config: DataclassInstance) -> None:
     """ValueError naming the first field declared as int or as several of them that holds others."""
     for field in fields(config):
-        value = getattr(config, field.name)
-        numbers = value if isinstance(value, tuple) else (value,)
-        declared = str(field.type).startswith(("int", "tuple[int"))
-        if declared and not all(type(number) is int for number in numbers):
-            raise ValueError(f"{field.name} must be whole, got {value}")
+        value, declared = getattr(config, field.name), str(field.type)
+        if declared.startswith("tuple[int") and not isinstance(value, tuple):
+            raise ValueError(f"{field.name} must be a tuple, got {value}")
+        if declared.startswith(("int", "tuple[int")):
+            numbers = value if isinstance(value, tuple) else (value,)
+            # bool is an int to Python, and no count
+            if any(not isinstance(x, Integral) or isinstance(x, bool) for x in numbers):
+                raise ValueError(f"{field.name} must be whole, got {value}")
 
 
 def require_finite(data: Transition) -> None:

@@ -27,6 +27,7 @@ from maac_bench.run_files import digest, lock, write_tensors, write_text
 from maac_bench.trainer import Row
 
 _KEPT_CHECKPOINTS = 2
+_CHECKPOINT = "rollout-" + "[0-9]" * 6
 _OPTIONS = {"compiled": "--compile", "algorithm": "--algo", "seeds": "--seeds", "task": "--task"}
 
 
@@ -88,9 +89,10 @@ class RunDirectory:
         return snapshot
 
     def _require_history(self, seed: int, rows: list[dict[str, str]], rollouts: int) -> None:
-        """Refuse to go on where rows are lost, or the checkpoint that they come from.
+        """Refuse to go on where rows are lost, or every checkpoint of a run that had one.
 
-        Rows are written before the checkpoint: there may be one more.
+        Rows are written before the checkpoint, so one without any is a run that was killed. Rows
+        beyond the checkpoint are those of a later one that is gone: they are made again.
         """
         done = [int(row["rollout"]) for row in rows]
         if done[:rollouts] != list(range(1, rollouts + 1)):
@@ -98,10 +100,10 @@ class RunDirectory:
                 f"{self.path / f'seed-{seed}' / 'metrics.csv'} lacks rollouts that the checkpoint "
                 "has: restore the file, or choose another directory to start anew"
             )
-        if len(done) > rollouts + 1:
+        if not rollouts and len(done) > 1:
             raise ValueError(
-                f"{self.path} has metrics of {len(done)} rollouts and a checkpoint of {rollouts}: "
-                "restore the checkpoint, or choose another directory to start anew"
+                f"{self.path} has metrics of {len(done)} rollouts and no checkpoint: restore it, "
+                "or choose another directory to start anew"
             )
 
     def _record_continuation(self, rollouts: int) -> None:
@@ -111,9 +113,9 @@ class RunDirectory:
             return
         try:
             known = json.loads(path.read_text())
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            latest = known.get("continued", [known])[-1]
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError) as error:
             raise ValueError(f"{path} is missing or damaged ({error})") from error
-        latest = known.get("continued", [known])[-1]
         # The command differs when a run is prolonged; what its numbers depend on may not.
         changed = any(
             latest.get(name) != value
@@ -153,9 +155,9 @@ class RunDirectory:
         stays = keep_every > 0 and snapshot.counters["rollouts"] % keep_every == 0
         record = {"counters": snapshot.counters, "sha256": digest(table), "stays": stays}
         write_text(folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
-        records = sorted(folder.glob("rollout-*.json"))
+        records = _records(self.path)
         kept = [*records[-_KEPT_CHECKPOINTS:], *filter(_stays, records[:-_KEPT_CHECKPOINTS])]
-        for path in folder.glob("rollout-*"):
+        for path in folder.glob(f"{_CHECKPOINT}.*"):
             if path.with_suffix(".json") not in kept:
                 path.unlink()
 
@@ -198,7 +200,7 @@ def read_metrics(path: Path, seed: int) -> list[dict[str, str]]:
         rows = [{name: text for name, text in row.items() if text} for row in table]
         for row in rows:
             int(row["rollout"])
-    except (UnicodeDecodeError, KeyError, ValueError) as error:
+    except (UnicodeDecodeError, csv.Error, KeyError, ValueError) as error:
         raise ValueError(f"{file} is damaged ({type(error).__name__}: {error})") from error
     return rows
 
@@ -254,7 +256,10 @@ def load_checkpoint(path: Path, rollout: int | None = None) -> Snapshot | None:
             raise ValueError(f"checkpoint {table} is damaged: {remedy}")
         with safe_open(table, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return Snapshot(tensors, dict(record["counters"]))
+        counters = record["counters"]
+        if not (isinstance(counters["rollouts"], int) and isinstance(counters["seeds"], list)):
+            raise TypeError("rollouts and seeds are not counted")
+        return Snapshot(tensors, counters)
     except (
         OSError,
         KeyError,
@@ -267,7 +272,7 @@ def load_checkpoint(path: Path, rollout: int | None = None) -> Snapshot | None:
 
 
 def _records(path: Path) -> list[Path]:
-    return sorted((path / "checkpoint").glob(f"{_checkpoint_name(0)[:-6]}{'[0-9]' * 6}.json"))
+    return sorted((path / "checkpoint").glob(f"{_CHECKPOINT}.json"))
 
 
 def _checkpoint_name(rollouts: int) -> str:
@@ -282,7 +287,7 @@ def _stays(record: Path) -> bool:
     """Whether the save that wrote this checkpoint said that it is not to be replaced."""
     try:
         return bool(json.loads(record.read_text()).get("stays"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError):
         return False
 
 

@@ -15,7 +15,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="reports", description="Redraw every figure.")
     parser.add_argument("reports", nargs="?", type=Path, default=ROOT / "reports")
     try:
-        for name, folder in published(parser.parse_args(arguments).reports):
+        reports = parser.parse_args(arguments).reports
+        found = published(reports)
+        if not found:
+            raise ValueError(f"{reports} holds no report with tables")
+        for name, folder in found:
             print(f"drawn: {', '.join(str(image) for image in draw(name, folder))}")
     except (ValueError, OSError) as error:
         print(f"reports: {' '.join(str(error).split())}", file=sys.stderr)

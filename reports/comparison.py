@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from maac_bench.config import leaves
+from maac_bench.config import Config, leaves, to_dict
 from maac_bench.run import read_identity, read_metrics
 from reports.curve_tables import score_table, summary_table
 from reports.statistics import (
@@ -23,6 +23,8 @@ from reports.statistics import (
 THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Of the performance profile, as shares of the range of a task's final returns."""
 _GROUP = ["task", "algo"]
+_MOST_NAMED = 3
+_DEFAULTS = leaves(to_dict(Config()))  # what was done before a setting existed
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ def compare(directories: Sequence[Path]) -> Comparison:
         directories: runs, or folders that hold runs at any depth.
 
     Raises:
-        ValueError: a directory holds no run, a seed is there twice, two runs of one algorithm on
-            one configuration, or there is no evaluation.
+        ValueError: a directory holds no run, a seed is there twice, runs of one algorithm differ
+            in too much to be named, or there is no evaluation.
     """
     data, noted = _collect(directories)
     lengths = data.groupby([*_GROUP, "seed"], sort=False)["episode"].max()
@@ -79,11 +81,11 @@ def compare(directories: Sequence[Path]) -> Comparison:
 
 
 def _collect(directories: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
-    """All evaluations, and remarks: variants, and seeds without any evaluation or that failed."""
+    """All evaluations, and a line for each seed without any, or that failed."""
     found: dict[tuple[str, str, int], Path] = {}
     rows: list[dict[str, Any]] = []
     identities = {path: read_identity(path) for path in _runs(directories)}
-    names, remarks = _names(identities)
+    names, remarks = _names(identities), []
     for path, identity in identities.items():
         task, algo = str(identity["task"]), names[path]
         for seed in map(int, identity["seeds"]):
@@ -132,37 +134,36 @@ def _evaluations(path: Path, seed: int) -> list[dict[str, Any]]:
         raise ValueError(f"{file} is damaged ({error})") from error
 
 
-def _names(identities: Mapping[Path, Mapping[str, Any]]) -> tuple[dict[Path, str], list[str]]:
-    """What each run is called, and a line for each variant of an algorithm.
+def _names(identities: Mapping[Path, Mapping[str, Any]]) -> dict[Path, str]:
+    """What each run is called: its algorithm, and where there are variants of it, what differs.
 
-    Runs of one algorithm on one task with different configurations are not averaged: the first one
-    keeps the algorithm's name, others are numbered.
+    Runs of one algorithm on one task with different configurations are variants, and are not
+    averaged. The same words on another task are the same settings, so variants can be joined.
+
+    Raises:
+        ValueError: so much differs that a name would say nothing.
     """
-    names: dict[Path, str] = {}
-    variants: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    remarks = []
-    for path, identity in identities.items():
-        task, algo = str(identity["task"]), str(identity["algorithm"])
-        settings, known = leaves(identity["config"]), variants.setdefault((task, algo), [])
-        number = next((k for k, other in enumerate(known) if not _unlike(settings, other)), None)
-        if number is None:
-            number = len(known)
-            known.append(settings)
-        names[path] = algo if number == 0 else f"{algo} ({number + 1})"
-        differing = [f"{name} {value}" for name, value in _unlike(settings, known[0]).items()]
-        remark = f"{names[path]} on {task} is {algo} with {', '.join(differing)}"
-        if differing and remark not in remarks:
-            remarks.append(remark)
-    return names, remarks
-
-
-def _unlike(settings: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, str]:
-    """The fields that differ: `4, not 1`. One that only one version has cannot be compared."""
-    return {
-        name: f"{settings[name]}, not {other[name]}"
-        for name in sorted(settings.keys() & other.keys())
-        if settings[name] != other[name]
-    }
+    settings = {path: {**_DEFAULTS, **leaves(of["config"])} for path, of in identities.items()}
+    alike: dict[tuple[str, str], list[Path]] = {}
+    for path, of in identities.items():
+        alike.setdefault((str(of["task"]), str(of["algorithm"])), []).append(path)
+    names = {}
+    for (task, algo), paths in alike.items():
+        first = settings[paths[0]]
+        fields = sorted(
+            name
+            for name in set().union(*(settings[path] for path in paths))
+            if any(settings[path].get(name) != first.get(name) for path in paths)
+        )
+        if len(fields) > _MOST_NAMED:
+            raise ValueError(
+                f"the runs of {algo} on {task} differ in {', '.join(fields)}: compare each with "
+                "others separately"
+            )
+        for path in paths:
+            words = [f"{name}={settings[path].get(name)}" for name in fields]
+            names[path] = f"{algo} ({', '.join(words)})" if words else algo
+    return names
 
 
 def _unequal(lengths: pd.Series[int], common: Mapping[str, int]) -> list[str]:

@@ -13,7 +13,7 @@ import tyro
 
 from maac_bench.config import Config, leaves, to_dict
 from maac_bench.presets import Size, preset
-from maac_bench.run import require_checkpoint
+from maac_bench.run import checkpoint_rollouts
 from maac_bench.training import RunSettings, train
 from reports.provenance import record
 
@@ -71,7 +71,7 @@ class Train:
         command = shlex.join(["maac-bench", *sys.argv[1:]])
         origin = record(command, {"threads": torch.get_num_threads()})
         train(settings, self.config, origin)
-        held = require_checkpoint(self.out).counters["rollouts"]
+        held = checkpoint_rollouts(self.out)[-1]
         print(f"{held} rollouts of {self.algo} on {self.task} in {self.out}")
 
     def _require_effect(self) -> None:

@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 import sys
@@ -128,14 +129,16 @@ def test_the_module_runs_like_the_command():
 
 
 def test_a_reader_that_has_seen_enough_is_no_error():
-    result = subprocess.run(
-        f"{sys.executable} -m maac_bench list | head -1",
-        shell=True,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (result.stdout, result.stderr) == ("tasks:\n", "")
+    for unbuffered in ("", "1"):
+        with subprocess.Popen(
+            [sys.executable, "-m", "maac_bench", "list"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        ) as process:
+            process.stdout.close()
+            assert process.wait() == 1
+            assert process.stderr.read() == b""
 
 
 def test_a_long_gradient_is_shortened(capsys):

@@ -93,6 +93,7 @@ def test_steve_needs_two_critics_to_weigh_by():
         (ActorSettings, {"horizon": 2.5}, "horizon must be whole, got 2.5"),
         (CriticSettings, {"count": True}, "count must be whole, got True"),
         (ModelConfig, {"hidden": (200, 1.5)}, "hidden must be whole"),
+        (ModelConfig, {"hidden": [200, 200]}, "hidden must be a tuple"),
         (DataSettings, {"model_share": 0.001}, "is less than a row"),
     ],
 )

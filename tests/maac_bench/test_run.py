@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -217,8 +218,9 @@ def test_the_first_provenance_stays(opened, tmp_path):
         (".json", lambda data: b""),
         (".json", lambda data: b"\xff\xfe\x00"),
         (".json", lambda data: b"[]"),
+        (".json", lambda data: re.sub(rb'"rollouts": 2,', b"", data)),
     ],
-    ids=["cut", "flipped bit", "half a record", "empty record", "garbage", "no record"],
+    ids=["cut", "flipped bit", "half a record", "empty", "garbage", "no record", "no counter"],
 )
 def test_a_damaged_checkpoint_is_named_with_its_remedy(opened, tmp_path, suffix, damage):
     run = opened(tmp_path)
@@ -284,15 +286,30 @@ def test_another_commit_that_continues_a_run_is_recorded(tmp_path, opened):
 @pytest.mark.parametrize(
     ("lose", "message"),
     [
-        (lambda path: shutil.rmtree(path / "checkpoint"), "metrics of 3 rollouts and a checkpoint"),
+        (
+            lambda path: shutil.rmtree(path / "checkpoint"),
+            "metrics of 3 rollouts and no checkpoint",
+        ),
         (lambda path: shutil.rmtree(path / "seed-1"), "lacks rollouts that the checkpoint has"),
         (lambda path: newest_rows(path).write_text("rollout\n"), "lacks rollouts that the"),
         (lambda path: newest_rows(path).write_text("rollout\nx\n"), "metrics.csv is damaged"),
         (lambda path: newest_rows(path).write_text("steps\n3\n"), "metrics.csv is damaged"),
         (lambda path: newest_rows(path).write_bytes(b"\xff\xfe"), "metrics.csv is damaged"),
+        (lambda path: newest_rows(path).write_text(f"rollout\n{'9' * 200_000}\n"), "is damaged"),
         (lambda path: (path / "provenance.json").write_text("{"), "provenance.json is missing or"),
+        (lambda path: (path / "provenance.json").write_text("[]"), "provenance.json is missing or"),
     ],
-    ids=["checkpoints", "a seed", "rows", "no number", "no column", "garbage", "provenance"],
+    ids=[
+        "checkpoints",
+        "a seed",
+        "rows",
+        "no number",
+        "no column",
+        "garbage",
+        "a long cell",
+        "provenance",
+        "no provenance",
+    ],
 )
 def test_a_run_that_has_lost_something_does_not_go_on_without_it(opened, tmp_path, lose, message):
     run = opened(tmp_path)
@@ -319,9 +336,23 @@ def test_a_run_killed_between_metrics_and_checkpoint_goes_on(opened, tmp_path):
     assert run.load().counters["rollouts"] == 2
 
 
+def test_a_run_goes_on_from_before_its_damaged_checkpoints(opened, tmp_path):
+    """Killed between metrics and checkpoint, and the newest damaged: the remedy has to work."""
+    run = opened(tmp_path)
+    for rollout in (1, 2, 3):
+        reach(run, rollout)
+    run.log(rows_of_rollout(4))
+    newest(tmp_path).unlink()
+    assert run.load().counters["rollouts"] == 2
+
+
 def test_a_file_that_only_looks_like_a_checkpoint_is_none(opened, tmp_path):
     run = opened(tmp_path)
     reach(run, 1)
     (tmp_path / "checkpoint" / "rollout-abc.json").write_text("{}")
-    assert checkpoint_rollouts(tmp_path) == [1]
-    assert run.load().counters["rollouts"] == 1
+    (tmp_path / "checkpoint" / "rollout-notes.txt").write_text("mine")
+    for rollout in (2, 3):
+        reach(run, rollout)
+    assert checkpoint_rollouts(tmp_path) == [2, 3]
+    assert run.load().counters["rollouts"] == 3
+    assert (tmp_path / "checkpoint" / "rollout-notes.txt").exists()

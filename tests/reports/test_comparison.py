@@ -174,14 +174,37 @@ def test_bad_input_is_one_line(runs, tmp_path, capsys):
 
 def test_other_settings_under_one_name_are_kept_apart(tmp_path):
     one = make_run(tmp_path / "one", "maac", {0: [1]}, actor={"horizon": 4})
-    two = make_run(tmp_path / "two", "maac", {0: [3]}, actor={"horizon": 2, "new": 1})
-    three = make_run(tmp_path / "three", "maac", {2: [1]}, actor={"horizon": 4, "new": 1})
-    found = compare([one, two, three])
-    table = found.table.set_index("algo")
-    assert table["seeds"].to_dict() == {"maac": 2, "maac (2)": 1}
-    assert table["final"].to_dict() == {"maac": 1, "maac (2)": 3}
-    assert found.remarks[0] == f"maac (2) on {TASK} is maac with actor.horizon 2, not 4"
-    assert len(compare([one, three]).table) == 1
+    two = make_run(tmp_path / "two", "maac", {0: [3]}, actor={"horizon": 2})
+    # The default of a setting that an earlier version had not yet is what that version did.
+    three = make_run(tmp_path / "three", "maac", {2: [1]}, actor={"layer_norm": False})
+    for order in ([one, two, three], [three, two, one]):
+        table = compare(order).table.set_index("algo")
+        names = {4: "maac (actor.horizon=4)", 2: "maac (actor.horizon=2)"}
+        assert table["seeds"].to_dict() == {names[4]: 2, names[2]: 1}
+        assert table["final"].to_dict() == {names[4]: 1, names[2]: 3}
+    assert list(compare([one, three]).table["algo"]) == ["maac"]
+
+
+def test_variants_are_joined_over_tasks_by_what_they_are(tmp_path):
+    """Whatever the order of the directories: four steps win on both tasks."""
+    paths = [
+        make_run(
+            tmp_path / f"{k}{horizon}", "maac", {0: [horizon]}, task, actor={"horizon": horizon}
+        )
+        for k, (task, horizons) in enumerate(
+            {TASK: (4, 2), "maac_bench/CartPole-v0": (2, 4)}.items()
+        )
+        for horizon in horizons
+    ]
+    pair = compare(paths).improvement.iloc[0]
+    assert (pair["algo"], pair["tasks"], pair["value"]) == ("maac (actor.horizon=4)", 2, 1.0)
+
+
+def test_runs_that_differ_in_everything_are_refused(tmp_path, capsys):
+    one = make_run(tmp_path / "one", "maac", {0: [1]})
+    other = {"horizon": 9, "hidden": [9], "activation": "tanh", "learning_rate": 9.0}
+    two = make_run(tmp_path / "two", "maac", {0: [3]}, actor=other)
+    assert "differ in actor.activation, actor.hidden, actor.horizon" in refusal(capsys, one, two)
 
 
 @pytest.mark.parametrize(
