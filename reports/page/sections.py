@@ -84,7 +84,7 @@ SECTIONS = {
     ),
     "gradient_error": Section(
         "Gradient error on a robot: learned against true MuJoCo dynamics",
-        ("mujoco", "plus", "paper"),
+        ("mujoco", "plus", "hopper", "walker2d", "paper"),
         None,
         "",
         ("gradient_error",),

@@ -124,7 +124,7 @@ def test_what_is_missing_is_named(reduced):
     text = build_page(reduced)
     assert "Not run yet: profile paper." in text  # figure2
     assert text.count("Not run yet: profiles quick, paper.") == 2  # figure3 and estimators
-    assert "Not run yet: profiles mujoco, plus, paper." in text  # gradient_error
+    assert "Not run yet: profiles mujoco, plus, hopper, walker2d, paper." in text  # gradient_error
     assert text.count("Not run yet: profiles quick, mujoco, paper.") == 1  # table1
     names = "quick, mujoco, other-tasks, normalisation, entropy, plus, paper-size, paper"
     assert f"Not run yet: profiles {names}." in text  # ablations
