@@ -104,7 +104,7 @@ def _draw(axes: Axes, rows: pd.DataFrame, panel: Panel, ages: Sequence[int]) -> 
     if panel.measure == "sample_norm_ratio":
         axes.set_yscale("log")
     elif panel.measure != "l1_error":
-        axes.set_ylim(-0.65, 1.05)
+        axes.set_ylim(-0.85, 1.05)
         axes.axhline(0.0, color=GREY, lw=0.5)
     axes.set_title(panel.title, fontsize=9)
     axes.set_xlabel("H")
