@@ -299,17 +299,6 @@ def test_another_commit_that_continues_a_run_is_recorded(tmp_path, opened):
         (lambda path: (path / "provenance.json").write_text("{"), "provenance.json is missing or"),
         (lambda path: (path / "provenance.json").write_text("[]"), "provenance.json is missing or"),
     ],
-    ids=[
-        "checkpoints",
-        "a seed",
-        "rows",
-        "no number",
-        "no column",
-        "garbage",
-        "a long cell",
-        "provenance",
-        "no provenance",
-    ],
 )
 def test_a_run_that_has_lost_something_does_not_go_on_without_it(opened, tmp_path, lose, message):
     run = opened(tmp_path)
