@@ -105,7 +105,7 @@ class Agent:
         critics = init_critics(
             streams("critic-init"),
             raw,
-            torch.ones(seeds, device=device),
+            torch.full((seeds,), critic.unit, device=device),
             hidden=critic.hidden,
             count=critic.count,
             activation=critic.activation,

@@ -96,6 +96,8 @@ class CriticSettings:
     """hidden activation"""
     layer_norm: bool = False
     """normalise hidden layers"""
+    unit: float = 1.0
+    """unit of the networks' outputs, in rewards: Adam moves values in proportion to it"""
     learning_rate: float = 3e-4
     """Adam step size"""
     target_rate: float = 5e-3
@@ -110,6 +112,8 @@ class CriticSettings:
         if self.target not in typing.get_args(Target):
             choices = ", ".join(typing.get_args(Target))
             raise ValueError(f"unknown target {self.target!r}; choose from {choices}")
+        if not 0 < self.unit < math.inf:
+            raise ValueError(f"unit must be positive and finite, got {self.unit}")
         if not 0 < self.target_rate <= 1:
             raise ValueError(f"target_rate must lie in (0, 1], got {self.target_rate}")
 

@@ -108,6 +108,15 @@ def _maac_plus_unbounded() -> Config:
     return replace(base, critic=replace(base.critic, bounded=False))
 
 
+def _with_scaled_critic(base: Config) -> Config:
+    """The same with critics that state values as rewards per step, at the paper's discount.
+
+    A value of a reward of 1 in every step is 1 / (1 - 0.99) = 100, and Adam takes steps of a given
+    size whatever the output means; Kubo et al. (2025) scale theirs likewise.
+    """
+    return replace(base, critic=replace(base.critic, unit=100.0))
+
+
 def _sac() -> Config:
     """Soft actor-critic (Haarnoja et al. 2018b): one update per step from real data."""
     return Config(
@@ -154,6 +163,8 @@ ALGORITHMS: dict[str, Callable[[], Config]] = {
     "maac-plus-short-branches": _maac_plus_short_branches,
     "maac-plus-steve": _maac_plus_steve,
     "maac-plus-unbounded": _maac_plus_unbounded,
+    "maac-scaled-critic": lambda: _with_scaled_critic(_maac()),
+    "maac-h0-scaled-critic": lambda: _with_scaled_critic(_with_actor(horizon=0)),
 }
 
 # Choices that depend on the task: the MAAC authors', and Janner et al. 2019, Table 1 (App. C).

@@ -21,6 +21,8 @@ COLORS = {
     "maac-plus-short-branches": ORANGE,
     "maac-plus-steve": GREEN,
     "maac-plus-unbounded": PURPLE,
+    "maac-scaled-critic": RED,
+    "maac-h0-scaled-critic": PURPLE,
 }
 
 

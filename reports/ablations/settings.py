@@ -26,6 +26,11 @@ for _name, (_episodes, _algorithms) in _VARIANTS.items():
         algorithms=("maac", *_algorithms),
         label=f"reduced: small nets, one task, the first {_episodes} episodes, 2 seeds",
     )
+# What the unit of the critics' outputs does, with and without the model in the actor's objective.
+PROFILES["critic-unit"] = replace(
+    PROFILES["mujoco"],
+    algorithms=("maac", "maac-h0", "maac-scaled-critic", "maac-h0-scaled-critic"),
+)
 # The paper's other tasks, as far as a few hours of one core go.
 PROFILES["other-tasks"] = replace(
     PROFILES["mujoco"],

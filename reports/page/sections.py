@@ -70,6 +70,7 @@ SECTIONS = {
         (
             "quick",
             "mujoco",
+            "critic-unit",
             "other-tasks",
             "normalisation",
             "entropy",
