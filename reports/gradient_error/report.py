@@ -58,6 +58,15 @@ PROFILES = {
     "mujoco": Size(_TRAINED["mujoco"], (10, 20, 30, 40, 50)),
     # Whether the gradient gains where the critics are trained along the actor's own rollout.
     "plus": _early("HalfCheetah", "maac-plus"),
+    # Whether it gains from critics that learn faster.
+    "critic-unit": Size(
+        replace(
+            _TRAINED["mujoco"],
+            algorithms=("maac-scaled-critic",),
+            label="maac-scaled-critic; " + _TRAINED["mujoco"].label,
+        ),
+        (10, 20, 30, 40, 50),
+    ),
     # Where the model in the actor's objective did not pay in as many episodes.
     "hopper": _early("Hopper", "maac"),
     "walker2d": _early("Walker2d", "maac"),

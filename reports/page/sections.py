@@ -85,7 +85,7 @@ SECTIONS = {
     ),
     "gradient_error": Section(
         "Gradient error on a robot: learned against true MuJoCo dynamics",
-        ("mujoco", "plus", "hopper", "walker2d", "paper"),
+        ("mujoco", "plus", "critic-unit", "hopper", "walker2d", "paper"),
         None,
         "",
         ("gradient_error",),
