@@ -46,8 +46,8 @@ class Evaluate:
         if self.video is not None:
             require_picture(run)
         table = evaluate_run(run, self.episodes, planner)
-        name = "evaluation-mpc.csv" if self.mpc else "evaluation.csv"
-        write_csv(table, self.directory / name)
+        kind = "evaluation-mpc" if self.mpc else "evaluation"
+        write_csv(table, self.directory / f"{_of_age(kind, self.rollout)}.csv")
         for seed, rows in table.groupby("seed"):
             spread = f" ± {rows['return'].std():.1f}" if len(rows) > 1 else ""
             print(f"seed {seed}: {rows['return'].mean():.1f}{spread}")
@@ -96,7 +96,7 @@ class Compare:
 class GradientError:
     """Measure a run's actor gradient against its task's true dynamics (the paper's MuJoCo tasks).
 
-    Writes gradient-error.csv, .png and .pdf into the run directory.
+    Writes gradient-error.csv, .png and .pdf into the run directory (with --rollout 20, -20.csv).
     """
 
     directory: tyro.conf.Positional[Path]
@@ -108,7 +108,13 @@ class GradientError:
     def execute(self) -> None:
         """Measure, write, draw, print the summary."""
         table = gradient_error(self.directory, self.measurement, self.rollout)
-        write_csv(table, self.directory / "gradient-error.csv")
+        path = self.directory / f"{_of_age('gradient-error', self.rollout)}.csv"
+        write_csv(table, path)
         use_style()
-        gradient_error_figure.draw(self.directory / "gradient-error.csv")
+        gradient_error_figure.draw(path)
         print(summary(table))
+
+
+def _of_age(name: str, rollout: int | None) -> str:
+    """A name of its own for a checkpoint that was asked for: the newest's results stay."""
+    return name if rollout is None else f"{name}-{rollout}"

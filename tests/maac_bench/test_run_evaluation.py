@@ -55,6 +55,15 @@ def test_the_command_writes_the_table_and_prints_the_mean(trained, capsys):
     assert f"seed 3: {table['return'][::2].mean():.1f}" in capsys.readouterr().out
 
 
+def test_the_table_of_a_checkpoint_that_was_asked_for_has_its_own_file(trained):
+    path, _ = trained
+    assert main(["evaluate", str(path), "--episodes", "1"]) == 0
+    newest = (path / "evaluation.csv").read_bytes()
+    assert main(["evaluate", str(path), "--episodes", "2", "--rollout", "1"]) == 0
+    assert (path / "evaluation.csv").read_bytes() == newest
+    assert set(pd.read_csv(path / "evaluation-1.csv")["rollout"]) == {1}
+
+
 def test_a_configuration_that_is_not_the_checkpoints_is_refused(trained, capsys):
     path, _ = trained
     assert open_run(str(path)).rollouts == 1
