@@ -28,8 +28,10 @@ for _name, (_episodes, _algorithms) in _VARIANTS.items():
     )
 # What the unit of the critics' outputs does, with and without the model in the actor's objective.
 PROFILES["critic-unit"] = replace(
-    PROFILES["mujoco"],
-    algorithms=("maac", "maac-h0", "maac-scaled-critic", "maac-h0-scaled-critic"),
+    PROFILES["mujoco"], algorithms=("maac", "maac-scaled-critic", "maac-h0-scaled-critic")
+)
+PROFILES["critic-unit-small-tasks"] = replace(
+    PROFILES["quick"], algorithms=("maac", "maac-scaled-critic")
 )
 # The paper's other tasks, as far as a few hours of one core go.
 PROFILES["other-tasks"] = replace(

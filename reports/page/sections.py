@@ -71,6 +71,7 @@ SECTIONS = {
             "quick",
             "mujoco",
             "critic-unit",
+            "critic-unit-small-tasks",
             "other-tasks",
             "normalisation",
             "entropy",
