@@ -65,7 +65,7 @@ PROFILES = {
             algorithms=("maac-scaled-critic",),
             label="maac-scaled-critic; " + _TRAINED["mujoco"].label,
         ),
-        (10, 20, 30, 40, 50),
+        (10, 20),
     ),
     # Where the model in the actor's objective did not pay in as many episodes.
     "hopper": _early("Hopper", "maac"),
