@@ -129,8 +129,8 @@ def section_html(reports: Path, name: str) -> str:
         parts.append(page_html(page, ANCHORS, level=2))
     else:
         parts.append(f"<h2>{escape(section.title)}</h2>\n")
-    shown = page.read_text(encoding="utf-8") if page.exists() else ""
-    parts += [_profile(name, section, profile, folder, shown) for profile, folder in here.items()]
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    parts += [_profile(name, section, profile, folder, text) for profile, folder in here.items()]
     absent = [profile for profile in section.profiles if profile not in here]
     if absent:
         which = "profiles" if len(absent) > 1 else "profile"
@@ -138,16 +138,16 @@ def section_html(reports: Path, name: str) -> str:
     return f'<section id="{name}">\n{"".join(parts)}</section>\n'
 
 
-def _profile(name: str, section: Section, profile: str, folder: Path, shown: str) -> str:
+def _profile(name: str, section: Section, profile: str, folder: Path, text: str) -> str:
     parts = [f'<h3 id="{name}-{profile}">Profile {profile}</h3>\n', origin_html(folder)]
     if section.charts is not None:
         group = section.charts(folder)
         note = f"{section.caption} {_ZOOM}" if group["charts"] else section.caption
         parts += [f'<p class="note">{note}</p>\n', group_html(f"{name}-{profile}-data", group)]
-    quick = profile == section.profiles[0]
+    place = "" if profile == section.profiles[0] else f"{profile}/"
     for image in section.images:
-        # The report's page shows its own images where it speaks of them.
-        if not (quick and f"({image}.png)" in shown):
+        # The report's text shows an image where it speaks of it.
+        if f"({place}{image}.png)" not in text:
             parts.append(image_html(folder / f"{image}.png", f"{name}, profile {profile}: {image}"))
     parts += [table(folder) for table in section.tables]
     return "".join(parts)
