@@ -97,7 +97,7 @@ class CriticSettings:
     layer_norm: bool = False
     """normalise hidden layers"""
     unit: float = 1.0
-    """unit of the networks' outputs, in rewards: Adam moves values in proportion to it"""
+    """what one unit of the networks' outputs is worth, in rewards"""
     learning_rate: float = 3e-4
     """Adam step size"""
     target_rate: float = 5e-3

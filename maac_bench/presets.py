@@ -109,10 +109,10 @@ def _maac_plus_unbounded() -> Config:
 
 
 def _with_scaled_critic(base: Config) -> Config:
-    """The same with critics that state values as rewards per step, at the paper's discount.
+    """The same with critics whose outputs are in units of 100 rewards.
 
-    A value of a reward of 1 in every step is 1 / (1 - 0.99) = 100, and Adam takes steps of a given
-    size whatever the output means; Kubo et al. (2025) scale theirs likewise.
+    At a discount of 0.99 that is the value of a reward of 1 in every step. Adam takes steps of a
+    given size whatever the output means. Kubo et al. (2025) scale theirs by a learned interval.
     """
     return replace(base, critic=replace(base.critic, unit=100.0))
 

@@ -17,11 +17,12 @@ from reports.statistics import interval_note, iqm_band
 from reports.style import BLACK
 
 _DATA = ["task", "algo", "seed", "episode", "env_steps", "return"]
+_X = {"episode": "episodes", "env_steps": "environment steps"}
 _SUMMARY = ["task", "algo", "measure", "n", "iqm", "low", "high"]
 
 
 def curve_figure(folder: Path, colors: Mapping[str, str]) -> Figure:
-    """One column per task: evaluation returns against environment steps, below the final ones.
+    """One column per task: evaluation returns against episodes, below the final ones.
 
     Args:
         folder: holds data.csv, summary.csv and provenance.json.
@@ -43,7 +44,7 @@ def curve_figure(folder: Path, colors: Mapping[str, str]) -> Figure:
         layout="constrained",
     )
     for (upper, lower), task in zip(grid.T, tasks, strict=True):
-        _draw_curves(upper, data[data["task"] == task], colors)
+        _draw_curves(upper, data[data["task"] == task], colors, "episode")
         final = summary[(summary["task"] == task) & (summary["measure"] == "final")]
         _draw_scores(lower, final, colors)
         upper.set_title(task, fontsize=9)
@@ -65,7 +66,7 @@ def comparison_figure(data: pd.DataFrame, colors: Mapping[str, str], note: str) 
     size = (max(8.0, 3.9 * len(tasks)), 4.4)
     figure, grid = plt.subplots(1, len(tasks), figsize=size, squeeze=False, layout="constrained")
     for axes, task in zip(grid[0], tasks, strict=True):
-        _draw_curves(axes, data[data["task"] == task], colors)
+        _draw_curves(axes, data[data["task"] == task], colors, "env_steps")
         axes.set_title(task, fontsize=9)
     grid[0, 0].set_ylabel("evaluation return (mean action)")
     _legend_above(figure, grid[0])
@@ -82,23 +83,21 @@ def _legend_above(figure: Figure, row: Iterable[Axes]) -> None:
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
 
 
-def _draw_curves(axes: Axes, data: pd.DataFrame, colors: Mapping[str, str]) -> None:
+def _draw_curves(axes: Axes, data: pd.DataFrame, colors: Mapping[str, str], x: str) -> None:
     for algo, rows in data.groupby("algo", sort=False):
         color = colors.get(str(algo), BLACK)
         for _, curve in rows.groupby("seed"):
-            axes.plot(curve["env_steps"], curve["return"], color=color, lw=0.5, alpha=0.35)
-        band = iqm_band(rows, "env_steps", "return")
-        axes.plot(band["env_steps"], band["iqm"], color=color, lw=1.6, label=str(algo))
-        axes.fill_between(
-            band["env_steps"], band["low"], band["high"], color=color, alpha=0.18, lw=0
-        )
-    axes.set_xlabel("environment steps")
-    _cut(axes, data)
+            axes.plot(curve[x], curve["return"], color=color, lw=0.5, alpha=0.35)
+        band = iqm_band(rows, x, "return")
+        axes.plot(band[x], band["iqm"], color=color, lw=1.6, label=str(algo))
+        axes.fill_between(band[x], band["low"], band["high"], color=color, alpha=0.18, lw=0)
+    axes.set_xlabel(_X[x])
+    _cut(axes, data, x)
 
 
-def _cut(axes: Axes, data: pd.DataFrame) -> None:
+def _cut(axes: Axes, data: pd.DataFrame, x: str) -> None:
     """Keep a few runaway evaluations from hiding all others; say how many are below the axis."""
-    later = data[data["env_steps"] > 0.5 * data["env_steps"].max()]
+    later = data[data[x] > 0.5 * data[x].max()]
     # Of the middle algorithm, so that one that fails does not set the scale for all.
     lows = later.groupby("algo")["return"].quantile(0.1)
     low, high = lows.quantile(0.5, interpolation="higher"), data["return"].max()

@@ -20,7 +20,11 @@ from reports.style import use_style
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Test a run's newest policies: whole episodes with the mean action."""
+    """Test a run's newest policies: whole episodes with the mean action.
+
+    Writes evaluation.csv (evaluation-mpc.csv) into the run directory; with --rollout 20,
+    evaluation-20.csv.
+    """
 
     directory: tyro.conf.Positional[Path]
     """run directory"""
@@ -47,7 +51,7 @@ class Evaluate:
             require_picture(run)
         table = evaluate_run(run, self.episodes, planner)
         kind = "evaluation-mpc" if self.mpc else "evaluation"
-        write_csv(table, self.directory / f"{_of_age(kind, self.rollout)}.csv")
+        write_csv(table, self.directory / f"{_result_name(kind, self.rollout)}.csv")
         for seed, rows in table.groupby("seed"):
             spread = f" ± {rows['return'].std():.1f}" if len(rows) > 1 else ""
             print(f"seed {seed}: {rows['return'].mean():.1f}{spread}")
@@ -96,7 +100,8 @@ class Compare:
 class GradientError:
     """Measure a run's actor gradient against its task's true dynamics (the paper's MuJoCo tasks).
 
-    Writes gradient-error.csv, .png and .pdf into the run directory (with --rollout 20, -20.csv).
+    Writes gradient-error.csv, .png and .pdf into the run directory; with --rollout 20,
+    gradient-error-20.csv and so on.
     """
 
     directory: tyro.conf.Positional[Path]
@@ -108,13 +113,13 @@ class GradientError:
     def execute(self) -> None:
         """Measure, write, draw, print the summary."""
         table = gradient_error(self.directory, self.measurement, self.rollout)
-        path = self.directory / f"{_of_age('gradient-error', self.rollout)}.csv"
+        path = self.directory / f"{_result_name('gradient-error', self.rollout)}.csv"
         write_csv(table, path)
         use_style()
         gradient_error_figure.draw(path)
         print(summary(table))
 
 
-def _of_age(name: str, rollout: int | None) -> str:
+def _result_name(name: str, rollout: int | None) -> str:
     """A name of its own for a checkpoint that was asked for: the newest's results stay."""
     return name if rollout is None else f"{name}-{rollout}"

@@ -40,11 +40,11 @@ Group = dict[str, Any]
 
 def curve_charts(folder: Path) -> Group:
     """Learning curves, one chart per task: interquartile mean, its band, and single seeds."""
-    data = read_csv(folder / "data.csv", ["task", "algo", "seed", "env_steps", "return"])
+    data = read_csv(folder / "data.csv", ["task", "algo", "seed", "episode", "return"])
     spare = cycle((SKY, _INK))
     algorithms = [str(name) for name in data["algo"].unique()]
     return {
-        "x": "environment steps",
+        "x": "episodes",
         "y": "evaluation return",
         "xscale": "linear",
         "yscale": "linear",
@@ -53,7 +53,7 @@ def curve_charts(folder: Path) -> Group:
             {
                 "title": str(task),
                 "series": [
-                    _series(str(algo), curves, "env_steps", "return", "iqm")
+                    _series(str(algo), curves, "episode", "return", "iqm")
                     for algo, curves in rows.groupby("algo", sort=False)
                 ],
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
@@ -147,7 +148,7 @@ def _profile(name: str, section: Section, profile: str, folder: Path, text: str)
     place = "" if profile == section.profiles[0] else f"{profile}/"
     for image in section.images:
         # The report's text shows an image where it speaks of it.
-        if f"({place}{image}.png)" not in text:
+        if not re.search(rf"!\[[^]]*\]\({re.escape(f'{place}{image}.png')}\)", text):
             parts.append(image_html(folder / f"{image}.png", f"{name}, profile {profile}: {image}"))
     parts += [table(folder) for table in section.tables]
     return "".join(parts)

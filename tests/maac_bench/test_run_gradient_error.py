@@ -106,6 +106,12 @@ def test_the_command_writes_the_table_draws_it_and_prints_it(trained, capsys):
     assert all(part in printed for part in PARTS)
 
 
+def test_the_results_of_a_checkpoint_that_was_asked_for_have_their_own_names(trained):
+    assert main(["gradient-error", str(trained), "--rollout", "2", *OPTIONS]) == 0
+    assert set(pd.read_csv(trained / "gradient-error-2.csv")["rollout"]) == {2}
+    assert (trained / "gradient-error-2.png").stat().st_size > 10_000
+
+
 def test_another_checkpoint_than_those_there_is_refused(trained, capsys):
     assert main(["gradient-error", str(trained), "--rollout", "1", *OPTIONS]) == 2
     assert "no checkpoint of rollout 1, only of 2" in capsys.readouterr().err
