@@ -37,7 +37,7 @@ PROFILES["critic-unit-small-tasks"] = replace(
 PROFILES["other-tasks"] = replace(
     PROFILES["mujoco"],
     tasks={f"maac_bench/{name}-v0": 25 for name in ("Hopper", "Walker2d", "Ant")},
-    algorithms=("maac", "maac-h0"),
+    algorithms=("maac", "maac-h0", "maac-scaled-critic"),
     label="reduced: small nets, 25 of 200 episodes, 2 of 4 seeds",
 )
 # How far the reduced sizes are from the paper's.
