@@ -58,7 +58,7 @@ PROFILES = {
     "mujoco": Size(_TRAINED["mujoco"], (10, 20, 30, 40, 50)),
     # Whether the gradient gains where the critics are trained along the actor's own rollout.
     "plus": _early("HalfCheetah", "maac-plus"),
-    # Whether it gains from critics that learn faster.
+    # Whether it gains from another unit of the critics' outputs.
     "critic-unit": Size(
         replace(
             _TRAINED["mujoco"],
