@@ -49,8 +49,8 @@ class UpdateNoise(NamedTuple):
 class CriticStep(NamedTuple):
     """What an update of the critics needs: their gradient, and what to log.
 
-    loss: half the mean squared error, summed over critics, [seeds]. value: mean over critics and
-    batch, [seeds].
+    loss: half the mean squared error in what the nets put out, summed over critics, [seeds]. value:
+    mean over critics and batch, [seeds].
     """
 
     gradient: Gradient
@@ -110,6 +110,7 @@ class Agent:
             count=critic.count,
             activation=critic.activation,
             layer_norm=critic.layer_norm,
+            transform=critic.transform,
         )
         self.critics = critics.replace(_leaves(critics.parameters))
         self.targets = critics.replace([p.clone() for p in critics.parameters])
@@ -183,10 +184,11 @@ class Agent:
 
     def _critic_step(self, world: World, batch: Transition, noise: UpdateNoise) -> CriticStep:
         found = self.regression(world, batch, noise)
-        values = self.critics(found.state, found.action)
-        loss = found.mean(0.5 * (values - found.target.value).square()).sum(dim=0)
+        outputs = self.critics.outputs(found.state, found.action)
+        error = outputs - self.critics.encode(found.target.value)
+        loss = found.mean(0.5 * error.square()).sum(dim=0)
         gradient = _gradient(loss, self.critics.parameters)
-        value = found.mean(values.detach()).mean(dim=0)
+        value = found.mean(self.critics.decode(outputs.detach())).mean(dim=0)
         return CriticStep(gradient, found.target, loss.detach(), value)
 
     def _actor_step(self, world: World, state: Tensor, noise: RolloutNoise) -> ActorStep:

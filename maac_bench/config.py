@@ -15,6 +15,7 @@ from maac_bench.nets import ACTIVATIONS
 from maac_bench.objectives.pathwise import Entropy
 
 Target: TypeAlias = Literal["td", "expansion", "steve", "path"]
+Transform: TypeAlias = Literal["identity", "sqrt"]
 
 
 def _require(config: object, low: float, *names: str) -> None:
@@ -98,6 +99,8 @@ class CriticSettings:
     """normalise hidden layers"""
     unit: float = 1.0
     """what one unit of the networks' outputs is worth, in rewards"""
+    transform: Transform = "identity"
+    """what the networks put out and are fitted in: values, or their signed square roots"""
     learning_rate: float = 3e-4
     """Adam step size"""
     target_rate: float = 5e-3
@@ -109,9 +112,10 @@ class CriticSettings:
         _require(self, 0, "target_horizon", "target_members")
         _require(self, 1, "count")
         _require_net(self)
-        if self.target not in typing.get_args(Target):
-            choices = ", ".join(typing.get_args(Target))
-            raise ValueError(f"unknown target {self.target!r}; choose from {choices}")
+        for name, known in (("target", Target), ("transform", Transform)):
+            value, choices = getattr(self, name), typing.get_args(known)
+            if value not in choices:
+                raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
         if not 0 < self.unit < math.inf:
             raise ValueError(f"unit must be positive and finite, got {self.unit}")
         if not 0 < self.target_rate <= 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,16 +13,43 @@ from maac_bench.nets import MLP, Normalizer, init_mlp
 from maac_bench.streams import Streams
 
 
+class Transform(NamedTuple):
+    """An increasing function of values, which networks put out in their stead, and its inverse.
+
+    Both take what they map and the unit of value, where the function begins to bend.
+    """
+
+    encode: Callable[[Tensor, Tensor], Tensor]
+    decode: Callable[[Tensor, Tensor], Tensor]
+
+
+def _root(value: Tensor, unit: Tensor) -> Tensor:
+    # The same as unit * sign(v) * (sqrt(1 + |v|) - 1) with v = value / unit, without cancellation.
+    return value / (1.0 + (1.0 + value.abs() / unit).sqrt())
+
+
+def _inverse_root(output: Tensor, unit: Tensor) -> Tensor:
+    return output * (2.0 + output.abs() / unit)
+
+
+TRANSFORMS = {
+    "identity": Transform(lambda value, unit: value, lambda output, unit: output),
+    # Pohlen et al. 2018, "Observe and look further", Sec. 3.2, with epsilon = 0.
+    "sqrt": Transform(_root, _inverse_root),
+}
+
+
 class NeuralCritics(NamedTuple):
     """An ensemble of Q-networks (two are the usual twins; Fujimoto et al. 2018).
 
     net: MLP with stack (seed, critic). inputs: normaliser of [s, a], [seed, n + m].
-    scale: the nets' unit of value, [seed].
+    scale: the nets' unit of value, [seed]. transform: of the values, name in `TRANSFORMS`.
     """
 
     net: MLP
     inputs: Normalizer
     scale: Tensor
+    transform: str
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
@@ -35,9 +62,25 @@ class NeuralCritics(NamedTuple):
 
     def __call__(self, state: Tensor, action: Tensor) -> Tensor:
         """Values [critics, seed, ...] of state [seed, ..., n] and action [seed, ..., m]."""
+        return self.decode(self.outputs(state, action))
+
+    def outputs(self, state: Tensor, action: Tensor) -> Tensor:
+        """What the nets put out: transformed values in units of reward, of the same shape."""
         x = self.inputs(torch.cat([state, action], dim=-1))
-        value = self.net(x.unsqueeze(1)).squeeze(-1).movedim(1, 0)
-        return value * self.scale.reshape(-1, *([1] * (value.dim() - 2)))
+        output = self.net(x.unsqueeze(1)).squeeze(-1).movedim(1, 0)
+        return output * self._unit(output.dim() - 1)
+
+    def decode(self, outputs: Tensor) -> Tensor:
+        """The values [critics, seed, ...] that these outputs stand for."""
+        return TRANSFORMS[self.transform].decode(outputs, self._unit(outputs.dim() - 1))
+
+    def encode(self, values: Tensor) -> Tensor:
+        """The outputs that stand for these values, [seed, ...]."""
+        return TRANSFORMS[self.transform].encode(values, self._unit(values.dim()))
+
+    def _unit(self, axes: int) -> Tensor:
+        """The scale of each seed, of `axes` axes with the seed's first."""
+        return self.scale.reshape(-1, *[1] * (axes - 1))
 
 
 def init_critics(
@@ -49,10 +92,12 @@ def init_critics(
     count: int = 2,
     activation: str = "relu",
     layer_norm: bool = False,
+    transform: str = "identity",
 ) -> NeuralCritics:
     """Fresh critics on standardised inputs; `scale` is the unit of their output, [seed]."""
     sizes = (inputs.mean.shape[-1], *hidden, 1)
-    return NeuralCritics(init_mlp(streams, count, sizes, activation, layer_norm), inputs, scale)
+    net = init_mlp(streams, count, sizes, activation, layer_norm)
+    return NeuralCritics(net, inputs, scale, transform)
 
 
 class QuadraticCritic(NamedTuple):

@@ -117,6 +117,14 @@ def _with_scaled_critic(base: Config) -> Config:
     return replace(base, critic=replace(base.critic, unit=100.0))
 
 
+def _with_sqrt_critic(base: Config) -> Config:
+    """The same with critics that put out, and are fitted to, signed square roots of values.
+
+    The larger a value, the further a step of Adam moves it (Pohlen et al. 2018).
+    """
+    return replace(base, critic=replace(base.critic, transform="sqrt"))
+
+
 def _sac() -> Config:
     """Soft actor-critic (Haarnoja et al. 2018b): one update per step from real data."""
     return Config(
@@ -165,6 +173,8 @@ ALGORITHMS: dict[str, Callable[[], Config]] = {
     "maac-plus-unbounded": _maac_plus_unbounded,
     "maac-scaled-critic": lambda: _with_scaled_critic(_maac()),
     "maac-h0-scaled-critic": lambda: _with_scaled_critic(_with_actor(horizon=0)),
+    "maac-sqrt-critic": lambda: _with_sqrt_critic(_maac()),
+    "maac-h0-sqrt-critic": lambda: _with_sqrt_critic(_with_actor(horizon=0)),
 }
 
 # Choices that depend on the task: the MAAC authors', and Janner et al. 2019, Table 1 (App. C).

@@ -26,25 +26,32 @@ for _name, (_episodes, _algorithms) in _VARIANTS.items():
         algorithms=("maac", *_algorithms),
         label=f"reduced: small nets, one task, the first {_episodes} episodes, 2 seeds",
     )
-# What the unit of the critics' outputs does, with and without the model in the actor's objective.
+# What the critics' networks put out, with and without the model in the actor's objective.
 PROFILES["critic-unit"] = replace(
-    PROFILES["mujoco"], algorithms=("maac", "maac-scaled-critic", "maac-h0-scaled-critic")
+    PROFILES["mujoco"],
+    algorithms=(
+        "maac",
+        "maac-scaled-critic",
+        "maac-sqrt-critic",
+        "maac-h0-scaled-critic",
+        "maac-h0-sqrt-critic",
+    ),
 )
 PROFILES["critic-unit-small-tasks"] = replace(
-    PROFILES["quick"], algorithms=("maac", "maac-scaled-critic")
+    PROFILES["quick"], algorithms=("maac", "maac-scaled-critic", "maac-sqrt-critic")
 )
 # The paper's other tasks, as far as a few hours of one core go.
 PROFILES["other-tasks"] = replace(
     PROFILES["mujoco"],
     tasks={f"maac_bench/{name}-v0": 25 for name in ("Hopper", "Walker2d", "Ant")},
-    algorithms=("maac", "maac-h0", "maac-scaled-critic"),
+    algorithms=("maac", "maac-h0", "maac-scaled-critic", "maac-sqrt-critic"),
     label="reduced: small nets, 25 of 200 episodes, 2 of 4 seeds",
 )
 # How far the reduced sizes are from the paper's.
 PROFILES["paper-size"] = replace(
     PROFILES["paper"],
     tasks={"maac_bench/HalfCheetah-v0": 50},
-    algorithms=("maac",),
+    algorithms=("maac", "maac-sqrt-critic"),
     seeds=(0,),
     label="reduced: the paper's nets and updates, one task, 50 of 200 episodes, 1 of 4 seeds",
     place="paper-one-seed",

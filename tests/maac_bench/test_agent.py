@@ -131,6 +131,26 @@ def test_the_unit_of_the_critics_multiplies_what_they_and_their_targets_say():
         torch.testing.assert_close(other, 50.0 * one)
 
 
+@pytest.mark.usefixtures("float64")
+def test_square_root_critics_are_fitted_to_the_root_of_the_same_target():
+    agent = make_agent(transform="sqrt", unit=3.0, learning_rate=0.01)
+    batch, world = make_batch(), make_world(tagged_model(1.0, -2.0))
+    noise = draw(agent, world, batch)
+    target = agent.regression(world, batch, noise).target.value
+    scaled = target / 3.0
+    goal = 3.0 * scaled.sign() * ((1.0 + scaled.abs()).sqrt() - 1.0)
+    linear = agent.critics._replace(transform="identity")
+    errors = linear(batch.state, batch.action) - goal
+    loss = 0.5 * errors.square().mean(dim=-1).sum(dim=0)
+    expected = first_adam_step(agent.critics.parameters, loss.sum(), 0.01)
+    value = agent.critics(batch.state, batch.action).mean(dim=(0, 2))
+    info = agent.update(world, batch, noise)
+    for parameter, goal in zip(agent.critics.parameters, expected, strict=True):
+        torch.testing.assert_close(parameter.detach(), goal.detach())
+    torch.testing.assert_close(info["critic_loss"], loss.detach())
+    torch.testing.assert_close(info["value"], value.detach())
+
+
 def test_target_networks_follow_at_the_polyak_rate():
     agent, batch, world = make_agent(target_rate=0.1), make_batch(), make_world()
     for _ in range(2):

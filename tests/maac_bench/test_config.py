@@ -70,6 +70,8 @@ def test_the_variants_change_one_thing(size):
     assert differences("maac", "maac-first-entropy", size) == {"actor.entropy"}
     assert differences("maac", "maac-scaled-critic", size) == {"critic.unit"}
     assert differences("maac-h0", "maac-h0-scaled-critic", size) == {"critic.unit"}
+    assert differences("maac", "maac-sqrt-critic", size) == {"critic.transform"}
+    assert differences("maac-h0", "maac-h0-sqrt-critic", size) == {"critic.transform"}
     assert differences("maac", "maac-plain-critic", size) == {"critic.layer_norm"}
     assert differences("maac", "maac-plain-model", size) == {"model.layer_norm"}
     both = {"critic.layer_norm", "model.layer_norm"}
@@ -96,6 +98,11 @@ def test_steve_needs_two_critics_to_weigh_by():
         (CriticSettings, {"count": True}, "count must be whole, got True"),
         (CriticSettings, {"unit": 0.0}, "unit must be positive and finite, got 0.0"),
         (CriticSettings, {"unit": math.inf}, "unit must be positive and finite, got inf"),
+        (
+            CriticSettings,
+            {"transform": "log"},
+            "unknown transform 'log'; choose from identity, sqrt",
+        ),
         (ModelConfig, {"hidden": (200, 1.5)}, "hidden must be whole"),
         (ModelConfig, {"hidden": [200, 200]}, "hidden must be a tuple"),
         (DataSettings, {"model_share": 0.001}, "is less than a row"),

@@ -42,6 +42,25 @@ def test_neural_critics_are_independent_and_scaled():
     torch.testing.assert_close(values[:, 0], unit[:, 0])
 
 
+@pytest.mark.usefixtures("float64")
+def test_the_square_root_is_that_of_the_paper_and_exactly_undone():
+    """Pohlen et al. 2018: `h(v) = sign(v) (sqrt(|v| + 1) - 1)`, in each seed's own unit."""
+    inputs = Normalizer(torch.zeros(2, 3), torch.ones(2, 3))
+    unit = torch.tensor([1.0, 50.0])
+    critics = init_critics(Streams([0, 1], "critic"), inputs, unit, hidden=(8,), transform="sqrt")
+    size = torch.tensor([0.0, 1e-9, 0.3, 7.0, 600.0, 1e8])
+    values = torch.cat([-size, size]).expand(2, -1)
+    outputs = critics.encode(values)
+    scaled = values / unit.unsqueeze(-1)
+    expected = unit.unsqueeze(-1) * scaled.sign() * ((scaled.abs() + 1.0).sqrt() - 1.0)
+    torch.testing.assert_close(outputs, expected, rtol=1e-6, atol=1e-14)
+    torch.testing.assert_close(critics.decode(outputs[None])[0], values, rtol=1e-12, atol=0.0)
+    state, action = torch.randn(2, 6, 2), torch.randn(2, 6, 1)
+    plain = critics._replace(transform="identity")(state, action)
+    torch.testing.assert_close(critics.outputs(state, action), plain)
+    torch.testing.assert_close(critics.encode(critics(state, action)[0]), plain[0])
+
+
 def test_polyak_moves_by_its_rate():
     torch.testing.assert_close(
         polyak(torch.tensor([0.0]), torch.tensor([10.0]), 0.05), torch.tensor([0.5])
