@@ -129,6 +129,9 @@ class Agent:
 
     def compile(self) -> None:
         """Fuse the update into one program; same mathematics, other rounding."""
+        # Programs of earlier agents in this process count against a limit of eight, and their
+        # sizes decide which of this one's are taken for variable. Those still in use come again.
+        torch._dynamo.reset()
         # Losses and their backward pass in one graph: torch's own split of the two recomputes
         # activations in a transposed layout, which costs more than fusion gains.
         torch._dynamo.config.trace_autograd_ops = True

@@ -34,7 +34,7 @@ class Snapshot(NamedTuple):
         """The share of the seeds at these places of the stack."""
         index = torch.tensor(list(keep), dtype=torch.int64)
         counters = dict(self.counters)
-        for name in ("seeds", "episodes", "ages"):
+        for name in ("seeds", "episodes", "ages", "evaluation_episodes"):
             counters[name] = [counters[name][k] for k in keep]
         return Snapshot(
             {name: x.index_select(0, index) for name, x in self.tensors.items()}, counters
@@ -168,6 +168,7 @@ def _restore_data(trainer: Trainer, snapshot: Snapshot) -> None:
     )
     for name, stream in trainer.streams.items():
         stream.restore(snapshot.tensors[f"stream.{name}.0"])
+    # Earlier versions kept the counts of seeds that had failed; all counts are equal.
     trainer.evaluations.skip_to(counters["evaluation_episodes"][: len(trainer.seeds)])
     actions = trainer.real.all().action.cpu().numpy()
     ages = counters["ages"]

@@ -141,9 +141,9 @@ class DataSettings:
     branch_transitions: int = 100_000
     """model transitions made each time, by rollouts that start at states of D_env"""
     branch_length: tuple[int, int] = (1, 1)
-    """their length k: at the start and at the end of the ramp"""
+    """steps of a model rollout into D_model: at the start and at the end of the ramp"""
     branch_ramp: tuple[int, int] = (20, 100)
-    """rollouts between which k grows"""
+    """rollouts, the random ones included, between which branch_length grows"""
     model_capacity: int = 400_000
     """transitions held in D_model"""
 
@@ -214,6 +214,8 @@ class Config:
             )
         if self.critic.target == "path" and not self.actor.horizon:
             raise ValueError("target path follows the actor's rollout: horizon must be at least 1")
+        if self.critic.target == "path" and self.discount == 0:
+            raise ValueError("target path closes a rollout by its critics: discount must not be 0")
 
     @property
     def expansion_horizon(self) -> int:

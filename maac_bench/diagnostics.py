@@ -101,8 +101,9 @@ def _deviation(states: Tensor, seen: Tensor) -> Tensor:
 def critic_bias(agent: Agent, world: World, record: Record) -> tuple[Tensor, Tensor]:
     """Mean of `min_j Q_j - G` and of G, the soft Monte-Carlo return, [seeds] each.
 
-    Over the first half of the episode, so that the critic's own value, which closes the sum at a
-    time limit, hardly counts.
+    Over the first half of the episode: the critic's own value closes the sum at a time limit. With
+    1000 steps and a discount of 0.99 it hardly counts; with 200 it has a mean weight of 0.23, and
+    hides as much of a constant bias.
 
     Args:
         agent: critics and temperature.

@@ -6,6 +6,7 @@ gradient reaches another's parameters.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -60,6 +61,10 @@ class ModelConfig:
         block = round(1.0 / self.validation)
         if block < 2 or abs(block * self.validation - 1.0) > 1e-3:
             raise ValueError(f"validation must be 1/2, 1/3, 1/4, ..., got {self.validation}")
+        if not 0 <= self.min_improvement < math.inf:
+            raise ValueError(
+                f"min_improvement must be at least 0 and finite, got {self.min_improvement}"
+            )
         if not 0 <= self.elites <= self.members:
             raise ValueError(
                 f"elites must lie between 0 and the ensemble's {self.members} members, "

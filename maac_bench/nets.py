@@ -61,7 +61,8 @@ class MLP(NamedTuple):
         """
         stack, last = self.stack, len(self.weights) - 1
         batch = x.shape[len(stack) : -1]
-        fits = all(own in (1, other) for own, other in zip(x.shape, stack, strict=False))
+        # Not `own in (1, other)`: torch.compile decides that wrongly where a size is symbolic.
+        fits = all(own == 1 or own == other for own, other in zip(x.shape, stack, strict=False))
         if x.shape[-1] != self.weights[0].shape[-2] or x.dim() <= len(stack) or not fits:
             raise ValueError(
                 f"input of shape {list(x.shape)} does not fit nets of stack {list(stack)} "

@@ -53,7 +53,7 @@ class Measurement:
     reference_steps: int = 20
     """L, true transitions of the reference gradient"""
     seed: int = 0
-    """of start states and noise"""
+    """random seed of start states and noise"""
 
     def __post_init__(self) -> None:
         """Refuse what gives no numbers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,15 @@ def _known_device(name: str) -> str:
     return name
 
 
+def _missing_to_compile() -> str | None:
+    """What torch.compile would need and this machine lacks."""
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        return "C++ compiler"
+    if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
+        return "header Python.h (of Debian's package python3-dev, for example)"
+    return None
+
+
 def train(settings: RunSettings, config: Config, provenance: dict[str, Any]) -> None:
     """Train until every seed has `rollouts` rollouts, going on from what the directory holds.
 
@@ -70,10 +80,13 @@ def train(settings: RunSettings, config: Config, provenance: dict[str, Any]) -> 
     """
     training_task = make_training_task(settings.task)
     compiled = settings.compiled
+    missing = _missing_to_compile()
     if compiled is None:
-        compiled = shutil.which("g++") is not None or shutil.which("clang++") is not None
-        if not compiled:
-            tqdm.write("no C++ compiler found: the update runs unfused, at about half the speed")
+        compiled = missing is None
+        if missing:
+            tqdm.write(f"no {missing} found: the update runs unfused, at about half the speed")
+    elif compiled and missing:
+        raise ValueError(f"compile yes needs what is not found here: a {missing}")
     identity = {
         "task": settings.task,
         "algorithm": settings.algorithm,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -23,8 +24,10 @@ from reports.statistics import (
 THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Of the performance profile, as shares of the range of a task's final returns."""
 _GROUP = ["task", "algo"]
+_Seed: TypeAlias = tuple[str, str, int]
 _MOST_NAMED = 3
-_DEFAULTS = leaves(to_dict(Config()))  # what was done before a setting existed
+# What was done before a setting existed, as it would stand in a file.
+_DEFAULTS = leaves(json.loads(json.dumps(to_dict(Config()))))
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,9 @@ class Comparison:
 def compare(directories: Sequence[Path]) -> Comparison:
     """Aggregate runs by task and algorithm.
 
+    A seed that failed does not shorten what is compared: where it ended before that, it has no
+    score, and is said to be left out.
+
     Args:
         directories: runs, or folders that hold runs at any depth.
 
@@ -57,9 +63,9 @@ def compare(directories: Sequence[Path]) -> Comparison:
         ValueError: a directory holds no run, a seed is there twice, runs of one algorithm differ
             in too much to be named, or there is no evaluation.
     """
-    data, noted = _collect(directories)
+    data, failed, noted = _collect(directories)
     lengths = data.groupby([*_GROUP, "seed"], sort=False)["episode"].max()
-    common = {str(task): int(of.min()) for task, of in lengths.groupby("task", sort=False)}
+    common = _common(lengths, failed)
     cut = data[data["episode"] <= data["task"].map(common)]
     scores = score_table(cut, common)
     summary = summary_table(cut, scores, ("final", "area"))
@@ -74,18 +80,25 @@ def compare(directories: Sequence[Path]) -> Comparison:
             row |= {name: score[key] for key, name in names.items()}
         rows.append(row)
     finals = scores[scores["measure"] == "final"]
-    remarks = [*noted, *_unequal(lengths, common), *_incomplete(lengths, scores)]
+    whole = lengths[[key not in failed for key in lengths.index]]
+    remarks = [
+        *noted,
+        *_failures(lengths, failed, common),
+        *_unequal(whole, common),
+        *_incomplete(whole, scores),
+    ]
     return Comparison(
         data, pd.DataFrame(rows), _improvements(finals), _profile(finals), tuple(remarks)
     )
 
 
-def _collect(directories: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
-    """All evaluations, and a line for each seed without any, or that failed."""
+def _collect(directories: Sequence[Path]) -> tuple[pd.DataFrame, set[_Seed], list[str]]:
+    """All evaluations, the seeds among them that failed, and a line for each without any."""
     found: dict[tuple[str, str, int], Path] = {}
     rows: list[dict[str, Any]] = []
     identities = {path: read_identity(path) for path in _runs(directories)}
     names, remarks = _names(identities), []
+    failed: set[_Seed] = set()
     for path, identity in identities.items():
         task, algo = str(identity["task"]), names[path]
         for seed in map(int, identity["seeds"]):
@@ -98,10 +111,19 @@ def _collect(directories: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
             if not evaluations:
                 remarks.append(f"left out: {algo} on {task} seed {seed} has no evaluation yet")
             if (path / f"seed-{seed}" / "failure.json").exists():
-                remarks.append(f"{algo} on {task} seed {seed} failed; see its failure.json")
+                failed.add((task, algo, seed))
     if not rows:
         raise ValueError(f"{', '.join(map(str, directories))}: there is no evaluation to compare")
-    return pd.DataFrame(rows), remarks
+    return pd.DataFrame(rows), failed, remarks
+
+
+def _common(lengths: pd.Series[int], failed: set[_Seed]) -> dict[str, int]:
+    """The largest episode that all seeds on a task have, but for those that failed."""
+    common = {}
+    for task, of in lengths.groupby("task", sort=False):
+        going = of[[key not in failed for key in of.index]]
+        common[str(task)] = int(of.max() if going.empty else going.min())
+    return common
 
 
 def _runs(directories: Sequence[Path]) -> list[Path]:
@@ -164,6 +186,19 @@ def _names(identities: Mapping[Path, Mapping[str, Any]]) -> dict[Path, str]:
             words = [f"{name}={settings[path].get(name)}" for name in fields]
             names[path] = f"{algo} ({', '.join(words)})" if words else algo
     return names
+
+
+def _failures(lengths: pd.Series[int], failed: set[_Seed], common: Mapping[str, int]) -> list[str]:
+    """A line per seed that failed."""
+    lines = []
+    for task, algo, seed in sorted(failed):
+        episodes = lengths.get((task, algo, seed), 0)
+        end = "; left out of the scores" if episodes < common.get(task, 0) else ""
+        lines.append(
+            f"{algo} on {task} seed {seed} failed after {episodes} episodes; see its failure.json"
+            + end
+        )
+    return lines
 
 
 def _unequal(lengths: pd.Series[int], common: Mapping[str, int]) -> list[str]:

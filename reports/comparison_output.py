@@ -15,7 +15,7 @@ from reports.curve_tables import FINAL_EPISODES
 from reports.curves import comparison_figure
 from reports.figure2.figure import COLORS as FIGURE2
 from reports.files import read_csv
-from reports.statistics import iqm_band
+from reports.statistics import interval_note, iqm_band
 from reports.style import PALETTE, save, use_style
 
 _PUBLISHED = ["step", "time", "reward", "seed"]
@@ -26,7 +26,8 @@ def describe(comparison: Comparison) -> str:
     lines = [*comparison.remarks]
     for task, rows in comparison.table.groupby("task", sort=False):
         at = rows["compared_at"].iloc[0]
-        lines += ["", f"{task}, first {at} episodes: interquartile mean [nominal 95 % interval]"]
+        note = interval_note(int(rows["seeds"].min()))
+        lines += ["", f"{task}, first {at} episodes: interquartile mean [{note}]"]
         cells: list[tuple[str, ...]]
         cells = [("algorithm", "seeds", "episodes", f"final (last {FINAL_EPISODES})", "area")]
         cells += [
@@ -154,6 +155,7 @@ def draw(comparison: Comparison, published: pd.DataFrame | None, path: Path) -> 
         f"{task} at episode {at}"
         for task, at in comparison.table.groupby("task", sort=False)["compared_at"].first().items()
     )
-    note = "interquartile mean and nominal 95 % bootstrap band, thin lines: single seeds\n"
+    band = interval_note(int(comparison.table["seeds"].min()))
+    note = f"interquartile mean and {band}, thin lines: single seeds\n"
     use_style()
     save(comparison_figure(data, colors, f"{note}compared: {ends}"), path)

@@ -44,7 +44,8 @@ class Train:
     device: str = "cpu"
     """cpu, cuda or cuda:N"""
     compile: Literal["auto", "yes", "no"] = "auto"
-    """fuse the update with torch.compile (a minute at the start); auto: with a C++ compiler"""
+    """fuse the update with torch.compile (a minute at the start); auto: with a C++ compiler
+    and Python's headers"""
     threads: int | None = None
     """CPU threads; default: all cores"""
     keep_every: int = 0

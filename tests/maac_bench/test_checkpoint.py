@@ -73,6 +73,7 @@ def test_a_dropped_seed_leaves_the_rest_going_on_the_same(task, limit):
     trainer = after(2, config, training, (3, 4, 5))
     share = frozen(trainer).select([0, 2])
     assert share.counters["seeds"] == [3, 5]
+    assert len(share.counters["evaluation_episodes"]) == 2
     rest = tiny_trainer((3, 5), config, training)
     restore(rest, share)
     rows, expected = rows_of(rest, 1), rows_of(trainer, 1)

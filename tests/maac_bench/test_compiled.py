@@ -1,10 +1,14 @@
 """The fused update: the same numbers as the plain one, and an exact resume."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
+import torch
 
+from maac_bench.presets import preset
 from maac_bench.run import read_metrics
+from maac_bench.tasks.swing_up import CART_POLE
 from maac_bench.trainer import Trainer
 from maac_bench.training import RunSettings, train
 from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training, untimed
@@ -46,6 +50,47 @@ def test_fused_updates_are_the_plain_ones(algorithm, learns_outcome):
             assert found[name].tolist() == pytest.approx(values.tolist(), rel=1e-4, abs=1e-5), name
     for trainer in (plain, fused):
         trainer.close()
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """Programs are traced only, in seconds: what may fail comes before their code is made."""
+    compile_ = torch.compile
+
+    def trace(function, fullgraph, options):
+        return compile_(function, fullgraph=fullgraph, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", trace)
+
+
+def trace_updates(config, task=PENDULUM, seeds=(0, 1, 2, 3, 4)):
+    data = replace(config.data, random_rollouts=1, branch_transitions=200, model_capacity=400)
+    config = replace(config, data=data, model=replace(config.model, max_epochs=1))
+    trainer = tiny_trainer(seeds, config, tiny_training(task))
+    trainer.agent.compile()
+    trainer.rollout()
+    if config.uses_model:
+        trainer.prepare()
+    for _ in range(2):
+        assert trainer.update()["critic_loss"].isfinite().all()
+    trainer.close()
+
+
+@pytest.mark.usefixtures("traced")
+def test_the_runs_of_a_figure_are_fused_in_one_process():
+    """As a worker trains them: sizes that changed since the last run are known all the same."""
+    for algorithm, task in (("mbpo", PENDULUM), ("steve", PENDULUM), ("maac", CART_POLE)):
+        trace_updates(preset(algorithm, task, "tiny"), task)
+
+
+@pytest.mark.usefixtures("traced")
+def test_any_number_of_agents_is_fused_in_one_process():
+    """More than the programs that torch keeps of one function."""
+    for layers in range(1, 11):
+        config = preset("sac", PENDULUM, "tiny")
+        trace_updates(
+            replace(config, actor=replace(config.actor, hidden=(8,) * layers)), seeds=(0,)
+        )
 
 
 def test_an_interrupted_fused_run_ends_up_the_same(tmp_path, monkeypatch):

@@ -254,6 +254,15 @@ def test_rows_from_the_model_follow_its_share():
             "target_members 3 exceeds the ensemble's 2 members that serve",
         ),
         (lambda: ModelConfig(members=3, elites=4), "elites must lie between 0 and .* 3 members"),
+        (
+            lambda: ModelConfig(min_improvement=math.nan),
+            "min_improvement must be at least 0 and finite, got nan",
+        ),
+        (lambda: ModelConfig(min_improvement=-1.0), "min_improvement must be at least 0"),
+        (
+            lambda: replace(preset("maac-plus", PENDULUM), discount=0.0),
+            "discount must not be 0",
+        ),
         (lambda: Config(model=ModelConfig(activation="sin")), "unknown activation 'sin'"),
         (lambda: Config(model=ModelConfig(hidden=(0,))), r"hidden must .*, got \(0,\)"),
     ],

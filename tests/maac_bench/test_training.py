@@ -50,6 +50,28 @@ def break_policy(monkeypatch, seed: int, rollout: int) -> None:
     monkeypatch.setattr(Trainer, "rollout", rollout_with_accident)
 
 
+@pytest.mark.parametrize(
+    ("lack", "message"),
+    [
+        ("shutil.which", "a C[+][+] compiler"),
+        ("sysconfig.get_path", "a header Python.h"),
+    ],
+)
+def test_what_compiling_needs_is_said_before_it_is_tried(lack, message, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(lack, lambda name: str(tmp_path) if "path" in lack else None)
+
+    def settings(compiled: bool | None) -> RunSettings:
+        return RunSettings(
+            "maac_bench/Pendulum-v0", "sac", (0,), 1, tmp_path / "run", compiled=compiled
+        )
+
+    with pytest.raises(ValueError, match=f"compile yes needs what is not found here: {message}"):
+        train(settings(True), tiny_config("sac"), {})
+    train(settings(None), tiny_config("sac"), {})
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["compiled"] is False
+
+
 def test_a_run_holds_what_it_takes_to_read_and_to_go_on(run):
     out = run("run", 2)
     identity = json.loads((out / "config.json").read_text())

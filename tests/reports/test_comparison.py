@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from maac_bench.__main__ import main
+from maac_bench.config import to_dict
+from maac_bench.presets import preset
 from reports.comparison import THRESHOLDS, compare
 from reports.comparison_output import beside_published, describe, read_published
 
@@ -82,9 +84,41 @@ def test_unequal_lengths_and_missing_seeds_are_said(runs, tmp_path):
 
 def test_a_seed_that_failed_is_said(runs):
     (runs / "maac" / "seed-1" / "failure.json").write_text("{}")
-    assert compare([runs / "maac"]).remarks == (
-        f"maac on {TASK} seed 1 failed; see its failure.json",
+    found = compare([runs / "maac"])
+    assert found.remarks == (
+        f"maac on {TASK} seed 1 failed after 6 episodes; see its failure.json",
     )
+    assert found.table["final"].tolist() == [5]  # it has all evaluations, so it counts
+
+
+def test_a_seed_that_failed_early_does_not_shorten_the_others(runs, tmp_path):
+    make_run(tmp_path / "steve", "steve", {0: [1] * 6, 1: [7, 7]})
+    (tmp_path / "steve" / "seed-1" / "failure.json").write_text("{}")
+    found = compare([runs / "maac", tmp_path / "steve"])
+    assert set(found.table["compared_at"]) == {6}
+    assert found.table.set_index("algo")["final"].to_dict() == {"maac": 5, "steve": 1}
+    assert found.remarks == (
+        f"steve on {TASK} seed 1 failed after 2 episodes; see its failure.json; "
+        "left out of the scores",
+    )
+
+
+def test_seeds_that_all_failed_are_compared_where_the_longest_ended(tmp_path):
+    make_run(tmp_path / "sac", "sac", {0: [1, 3], 1: [7], 2: []})
+    for seed in (0, 1):
+        (tmp_path / "sac" / f"seed-{seed}" / "failure.json").write_text("{}")
+    found = compare([tmp_path / "sac"])
+    assert found.table[["compared_at", "final"]].values.tolist() == [[2, 2]]
+
+
+def test_settings_that_an_older_file_lacks_are_the_defaults(tmp_path):
+    """Also where they are tuples, which files hold as lists."""
+    settings = to_dict(preset("sac", TASK))
+    older = {**settings, "data": {**settings["data"]}}
+    del older["data"]["branch_ramp"]
+    make_run(tmp_path / "old", "sac", {0: [1]}, **older)
+    make_run(tmp_path / "new", "sac", {1: [1]}, **settings)
+    assert compare([tmp_path]).table["algo"].tolist() == ["sac"]
 
 
 def test_equal_lengths_need_no_remark(runs):
