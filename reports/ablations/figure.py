@@ -23,6 +23,8 @@ COLORS = {
     "maac-plus-unbounded": PURPLE,
     "maac-scaled-critic": RED,
     "maac-h0-scaled-critic": PURPLE,
+    "maac-sqrt-critic": GREEN,
+    "maac-h0-sqrt-critic": ORANGE,
 }
 
 
