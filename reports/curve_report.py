@@ -31,15 +31,15 @@ class CurveReport:
     """A report of learning curves.
 
     name: its folder's. profiles: its sizes. measures: the rows of its summary (see `score_table`).
-    milestones: episodes whose return is another row. against: the algorithm that the others are
-    compared with.
+    milestones: episodes whose return is another row. compares: whether the others are compared
+    with the first algorithm of a profile.
     """
 
     name: str
     profiles: Mapping[str, Profile]
     measures: Sequence[str]
     milestones: Sequence[int] = ()
-    against: str | None = None
+    compares: bool = False
 
     def make_data(self, profile: str, folder: Path, runs: Path) -> bool:
         """Train what is missing, then `collect`."""
@@ -98,7 +98,8 @@ class CurveReport:
         milestones = [k for k in self.milestones if k <= max(size.tasks.values())]
         measures = [*self.measures, *(f"return_at_{k}" for k in milestones)]
         scores = score_table(data, size.tasks, milestones)
-        summary = summary_table(data, scores, measures, self.against)
+        against = size.algorithms[0] if self.compares else None
+        summary = summary_table(data, scores, measures, against)
         summary.insert(0, "profile", data["profile"].iloc[0])
         return summary
 

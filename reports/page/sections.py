@@ -72,6 +72,7 @@ SECTIONS = {
             "quick",
             "mujoco",
             "critic-unit",
+            "critic-unit-repeated",
             "critic-unit-small-tasks",
             "other-tasks",
             "normalisation",

@@ -49,7 +49,7 @@ PROFILE = Miniature(
     compiled=False,
     label="reduced: for tests",
 )
-REPORT = CurveReport("ablations", {"mini": PROFILE}, ("final", "area"), against="maac")
+REPORT = CurveReport("ablations", {"mini": PROFILE}, ("final", "area"), compares=True)
 TABLES = ("data.csv", "summary.csv", "timings.csv")
 
 
