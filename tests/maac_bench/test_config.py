@@ -1,5 +1,6 @@
 import json
 import math
+import typing
 from dataclasses import replace
 
 import pytest
@@ -9,9 +10,11 @@ from maac_bench.config import (
     Config,
     CriticSettings,
     DataSettings,
+    Transform,
     from_dict,
     to_dict,
 )
+from maac_bench.critics import TRANSFORMS
 from maac_bench.model_fitting import ModelConfig
 from maac_bench.presets import ALGORITHMS, preset
 from tests.maac_bench.trainers import PENDULUM
@@ -76,6 +79,10 @@ def test_the_variants_change_one_thing(size):
     assert differences("maac", "maac-plain-model", size) == {"model.layer_norm"}
     both = {"critic.layer_norm", "model.layer_norm"}
     assert differences("maac", "maac-plain", size) == both
+
+
+def test_every_transform_that_can_be_chosen_is_there():
+    assert set(typing.get_args(Transform)) == set(TRANSFORMS)
 
 
 def test_steve_needs_two_critics_to_weigh_by():
