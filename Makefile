@@ -17,7 +17,7 @@ setup: $(VENV)/.ready ## create .venv with the pinned packages (every target doe
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "maac-bench needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	@if [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null; then \
 	  $(BIN)/pip install --quiet --retries 0 --no-deps "$(TORCH)" \
 	    --extra-index-url https://download.pytorch.org/whl/cpu 2>/dev/null || true; \

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,8 +66,11 @@ def _known_device(name: str) -> str:
 
 def _missing_to_compile() -> str | None:
     """What torch.compile would need and this machine lacks."""
-    if shutil.which("g++") is None and shutil.which("clang++") is None:
-        return "C++ compiler"
+    # The one that torch looks for.
+    usual = "clang++" if sys.platform == "darwin" else "g++"
+    compiler = (os.environ.get("CXX") or usual).split()[0]
+    if shutil.which(compiler) is None:
+        return f"C++ compiler ({compiler})"
     if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
         return "header Python.h (of Debian's package python3-dev, for example)"
     return None

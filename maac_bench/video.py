@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from maac_bench.episodes import Episodes
 from maac_bench.evaluation import run_episode
 from maac_bench.planning import PlannerSettings
+from maac_bench.products import fast_products
 from maac_bench.run_evaluation import OpenRun
 
 SUFFIXES = (".gif", ".mp4")
@@ -104,7 +105,8 @@ def _play(run: OpenRun, planner: PlannerSettings | None, camera: _Camera) -> flo
 
     environments = Episodes(make, run.seeds, "test")
     try:
-        return float(run_episode(run.decider(planner, episode=0), environments).returns[0])
+        with fast_products():  # as it is evaluated, so that the film shows that episode
+            return float(run_episode(run.decider(planner, episode=0), environments).returns[0])
     finally:
         environments.close()
 

@@ -11,6 +11,7 @@ from reports.figure2 import figure as figure2
 from reports.figure3 import figure as figure3
 from reports.gradient_error import figure as gradient_error
 from reports.parity import figure as parity
+from reports.provenance import require_own_tables
 from reports.style import use_style
 from reports.table1 import figure as table1
 
@@ -34,8 +35,9 @@ def draw(name: str, folder: Path) -> list[Path]:
         folder: with its tables and provenance.
 
     Raises:
-        ValueError: tables that are missing or damaged.
+        ValueError: tables that are missing, damaged or not those of the provenance.
     """
+    require_own_tables(folder)
     use_style()
     _DRAW[name](folder)
     return sorted(folder.glob("*.png"))

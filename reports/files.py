@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pandas as pd
 
@@ -60,6 +61,6 @@ def file_digest(path: Path) -> str:
 def require_writable(directory: Path) -> None:
     """Create the folder and prove that files can be written there; OSError otherwise."""
     directory.mkdir(parents=True, exist_ok=True)
-    probe = directory / ".writable"
-    probe.touch()
-    probe.unlink()
+    # A file without a name, or with one of its own: several processes may ask at once.
+    with TemporaryFile(dir=directory):
+        pass

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,19 @@ _PACKAGES = ("gymnasium", "matplotlib", "mujoco", "numpy", "pandas", "scipy", "t
 
 
 _SOURCES = ("*.py", "pyproject.toml", "constraints.txt")
+_UNKNOWN = "unknown (not a git checkout)"
 
 
 def commit() -> str:
     """The commit of the code that runs, marked if what decides its numbers differs from it."""
     try:
+        # Installed into somebody else's repository, git would name their commit.
+        if Path(_git("rev-parse", "--show-toplevel")).resolve() != ROOT:
+            return _UNKNOWN
         head = _git("rev-parse", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=all", "--", *_SOURCES)
     except (OSError, subprocess.CalledProcessError):
-        return "unknown (not a git checkout)"
+        return _UNKNOWN
     return f"{head} (with uncommitted changes)" if changed else head
 
 
@@ -62,7 +67,12 @@ def _vectors() -> str:
     return next((name for name in ("avx512f", "avx2", "avx", "asimd") if name in words), "unknown")
 
 
-def publish(tables: Mapping[str, pd.DataFrame], folder: Path, origin: Mapping[str, Any]) -> bool:
+def publish(
+    tables: Mapping[str, pd.DataFrame],
+    folder: Path,
+    origin: Mapping[str, Any],
+    outdated: Sequence[str] = (),
+) -> bool:
     """Write tables and provenance into a report's folder; True if they changed what is there.
 
     The record carries a digest of each table. Data that repeat the published ones byte for byte,
@@ -73,6 +83,8 @@ def publish(tables: Mapping[str, pd.DataFrame], folder: Path, origin: Mapping[st
         tables: by file name.
         folder: the report's.
         origin: from `record`, made before the run.
+        outdated: files that go with the data without repeating, such as timings: removed before
+            the record changes, so that an interruption does not leave those of other data.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
@@ -83,6 +95,8 @@ def publish(tables: Mapping[str, pd.DataFrame], folder: Path, origin: Mapping[st
     old = load(folder) if path.exists() else {}
     if all(old.get(key) == new[key] for key in ("tables", "configuration")):
         return False
+    for name in outdated:
+        (folder / name).unlink(missing_ok=True)
     temporary = path.with_suffix(".partial")
     temporary.write_text(json.dumps(new, indent=2) + "\n")
     temporary.replace(path)
@@ -111,5 +125,20 @@ def caption(provenance: Mapping[str, Any], note: str) -> str:
 
 def policies(provenance: Mapping[str, Any]) -> str:
     """Which commits trained what a report has measured, in a few words."""
-    commits = dict.fromkeys(text.split(",")[0][:10] for text in provenance["runs"].values())
+    commits: dict[str, None] = {}
+    for text in provenance["runs"].values():
+        for commit in re.split(r", from episode \d+ on ", text):
+            head, _, remark = commit.partition(" ")
+            commits[f"{head[:10]} {remark}".rstrip()] = None
     return f"policies from commit {', '.join(commits)}"
+
+
+def require_own_tables(folder: Path) -> None:
+    """ValueError naming a table that is not the one its folder's provenance describes."""
+    for name, digest in load(folder).get("tables", {}).items():
+        path = folder / name
+        if path.exists() and file_digest(path) != digest:
+            raise ValueError(
+                f"{path} is not the table that provenance.json describes: restore both, or run the "
+                "report again"
+            )

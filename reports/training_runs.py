@@ -218,11 +218,17 @@ def from_runs(
     }
 
 
+def require_run(run: TrainingRun, folder: Path) -> None:
+    """ValueError unless the run's directory holds that run, however far."""
+    directory = folder / run.name
+    require_same(read_identity(directory), identity(run), directory)
+
+
 def _metrics(run: TrainingRun, folder: Path, seed: int) -> list[dict[str, str]]:
     directory = folder / run.name
     if not (directory / "config.json").exists():
         return []
-    require_same(read_identity(directory), identity(run), directory)
+    require_run(run, folder)
     rows = read_metrics(directory, seed)
     return [row for row in rows if int(row["rollout"]) <= run.rollouts]
 

@@ -50,6 +50,8 @@ class Figure:
             raise ValueError(f"{self.name} has no unfinished runs to collect: leave out --collect")
         if self.redraw and self.collect:
             raise ValueError("--redraw draws what is there, --collect publishes first: choose one")
+        if self.redraw and self.runs != RUNS:
+            raise ValueError("--redraw draws from the tables alone: leave out --runs")
         if not self.redraw:
             require_writable(target)  # before the work, not after it
             changed = make_data(profile, target, self.runs)

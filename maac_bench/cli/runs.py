@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from maac_bench.planning import PlannerSettings
+from maac_bench.run import read_identity
 from maac_bench.run_evaluation import evaluate_run, open_run
 from maac_bench.run_gradient_error import Measurement, gradient_error, summary
 from maac_bench.video import record_video, require_format, require_picture
@@ -47,11 +48,10 @@ class Evaluate:
         planner = self.planner if self.mpc else None
         # Opened once: a run that is training on must not change what is filmed.
         run = open_run(self.directory, self.rollout)
+        require_writable(self.directory)
         if self.video is not None:
             require_picture(run)
         table = evaluate_run(run, self.episodes, planner)
-        kind = "evaluation-mpc" if self.mpc else "evaluation"
-        write_csv(table, self.directory / f"{_result_name(kind, self.rollout)}.csv")
         for seed, rows in table.groupby("seed"):
             spread = f" ± {rows['return'].std():.1f}" if len(rows) > 1 else ""
             print(f"seed {seed}: {rows['return'].mean():.1f}{spread}")
@@ -62,6 +62,9 @@ class Evaluate:
             f"return {means.mean():.1f}{spread}, {number} each, "
             f"{table['ms_per_decision'].median():.2f} ms per decision"
         )
+        # Printed first: whatever happens to the file, it was not for nothing.
+        kind = "evaluation-mpc" if self.mpc else "evaluation"
+        write_csv(table, self.directory / f"{_result_name(kind, self.rollout)}.csv")
         if self.video is not None:
             filmed = record_video(run, self.video, planner)
             print(f"{self.video}: an episode of return {filmed:.1f}")
@@ -112,12 +115,14 @@ class GradientError:
 
     def execute(self) -> None:
         """Measure, write, draw, print the summary."""
+        read_identity(self.directory)
+        require_writable(self.directory)
         table = gradient_error(self.directory, self.measurement, self.rollout)
+        print(summary(table))
         path = self.directory / f"{_result_name('gradient-error', self.rollout)}.csv"
         write_csv(table, path)
         use_style()
         gradient_error_figure.draw(path)
-        print(summary(table))
 
 
 def _result_name(name: str, rollout: int | None) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from maac_bench.run_files import write_text
 from reports import provenance
 from reports.estimators.cost import cost_table
 from reports.estimators.experiment import experiment
@@ -22,10 +23,10 @@ def make_data(profile: str, folder: Path, runs: Path = RUNS) -> bool:
     command = f"maac-bench figure estimators --profile {profile}"
     origin = provenance.record(command, plan.configuration)
     data = run(plan, runs)
-    changed = provenance.publish({"data.csv": data}, folder, origin)
-    if changed or not (folder / "cost.csv").exists():
+    changed = provenance.publish({"data.csv": data}, folder, origin, outdated=("cost.csv",))
+    if not (folder / "cost.csv").exists():
         write_csv(cost_table(), folder / "cost.csv", PUBLISHED_DIGITS)
-    (folder / "table.md").write_text(markdown(data, pd.read_csv(folder / "cost.csv")))
+    write_text(folder / "table.md", markdown(data, pd.read_csv(folder / "cost.csv")))
     return changed
 
 

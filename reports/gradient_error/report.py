@@ -17,7 +17,7 @@ from maac_bench.run_gradient_error import Measurement, gradient_error
 from reports import provenance
 from reports.files import as_published, file_digest, read_csv
 from reports.training_profiles import Profile, directory, profiles
-from reports.training_runs import TrainingRun, commits, run_all
+from reports.training_runs import TrainingRun, commits, require_run, run_all
 from reports.units import Experiment, run
 
 MEASUREMENTS = (
@@ -92,7 +92,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
         runs: where experiments are kept.
 
     Raises:
-        ValueError: an unknown profile, or no checkpoint of any of the ages.
+        ValueError: an unknown profile, no checkpoint of any of the ages, or those of another run.
     """
     size = lookup("profile", profile, PROFILES)
     trained, home = size.run, directory(size.training, runs)
@@ -104,6 +104,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
             f"{path} has no checkpoint of the ages {ages}: train it first, or, if it has been "
             "trained without keeping them, move it away"
         )
+    require_run(trained, home)
     dials = {"task": trained.task, "measurements": [asdict(one) for one in MEASUREMENTS]}
     configuration: dict[str, Any] = {
         "profile": profile,

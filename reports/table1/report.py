@@ -18,7 +18,7 @@ from maac_bench.run_evaluation import evaluate_run, open_run
 from reports import provenance
 from reports.files import PUBLISHED_DIGITS, read_csv, write_csv
 from reports.training_profiles import directory, profiles
-from reports.training_runs import TrainingRun, commits, run_all
+from reports.training_runs import TrainingRun, commits, require_run, run_all
 
 EPISODES = 10
 PLANNER = PlannerSettings()
@@ -44,24 +44,33 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
         runs: where experiments are kept.
 
     Raises:
-        ValueError: an unknown profile, a run without a checkpoint, or one that is not as far as the
-            policies whose results are published.
+        ValueError: an unknown profile, a directory with another run, a run without a checkpoint,
+            or one that is not as far as the policies whose results are published.
     """
     size = lookup("profile", profile, PROFILES)
     plan, trained = size.runs(), directory(size, runs)
+    for run in plan:
+        require_run(run, trained)
     _require_progress(plan, trained, folder)
     jobs = [(run, planner) for run in plan for planner in (None, PLANNER)]
-    tables = []
+    evaluations = []
     for run, planner in tqdm(jobs, desc="table1", unit="evaluation"):
-        tables.append(evaluate_run(open_run(trained / run.name), EPISODES, planner))
-    data = pd.concat(tables, ignore_index=True)
+        evaluations.append(evaluate_run(open_run(trained / run.name), EPISODES, planner))
+    data = pd.concat(evaluations, ignore_index=True)
     data.insert(0, "profile", profile)
     timings = data.groupby(["task", "mpc"])["ms_per_decision"].median().reset_index()
     data = data.drop(columns="ms_per_decision")
     origin = provenance.record(f"maac-bench figure table1 --profile {profile}", _settings(profile))
     origin["runs"] = commits(plan, trained)
-    changed = provenance.publish({"data.csv": data, "summary.csv": summary(data)}, folder, origin)
-    if changed or not (folder / "timings.csv").exists():
+    ages = data.groupby("task")["rollout"].max()
+    origin["unfinished"] = [
+        f"{run.name}: policies after {ages[run.task]} of {run.rollouts} episodes"
+        for run in plan
+        if ages[run.task] < run.rollouts
+    ]
+    tables = {"data.csv": data, "summary.csv": summary(data)}
+    changed = provenance.publish(tables, folder, origin, outdated=("timings.csv",))
+    if not (folder / "timings.csv").exists():
         write_csv(timings, folder / "timings.csv", PUBLISHED_DIGITS)
     return changed
 

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -101,10 +102,24 @@ def test_an_output_folder_that_cannot_be_written_is_named_before_the_work(capsys
 def test_damaged_data_are_named(capsys, tmp_path, report, name, content, message):
     folder = tmp_path / "copy"
     shutil.copytree(ROOT / "reports" / report, folder)
+    redraw = ("figure", report, "--redraw", "--out", str(folder))
     (folder / name).write_text(content)
-    status, error = failure(capsys, "figure", report, "--redraw", "--out", str(folder))
+    if name == "data.csv":
+        status, error = failure(capsys, *redraw)
+        assert status == 2
+        assert "data.csv is not the table that provenance.json describes" in error
+        record = json.loads((folder / "provenance.json").read_text())
+        del record["tables"]  # as of a table that was never recorded
+        (folder / "provenance.json").write_text(json.dumps(record))
+    status, error = failure(capsys, *redraw)
     assert status == 2
     assert message in error
+
+
+def test_redrawing_reads_no_runs(capsys, tmp_path):
+    status, error = failure(capsys, "figure", "figure3", "--redraw", "--runs", str(tmp_path))
+    assert status == 2
+    assert "leave out --runs" in error
 
 
 def test_interruption_has_its_own_status(capsys, monkeypatch):

@@ -27,6 +27,8 @@ def small(monkeypatch):
         Measurement(through="pathwise", **dials),
     )
     monkeypatch.setattr(report, "MEASUREMENTS", both)
+    # The run at hand is a tiny one in the place of the planned one.
+    monkeypatch.setattr(report, "require_run", lambda run, folder: None)
 
 
 def test_ages_that_are_there_are_measured_and_the_others_named(
@@ -87,6 +89,12 @@ def test_what_is_published_of_a_run_outlives_its_checkpoints(small, monkeypatch,
     (out / "provenance.json").unlink()
     assert report.collect("mujoco", out, tmp_path)
     assert set(pd.read_csv(out / "data.csv")["rollout"]) == {3}
+
+
+def test_another_run_in_its_place_is_not_measured(tmp_path):
+    make_run(tmp_path.joinpath(*HOME), rollouts=10)
+    with pytest.raises(ValueError, match="holds another run"):
+        report.collect("mujoco", tmp_path / "out", tmp_path)
 
 
 def test_without_a_checkpoint_there_is_nothing_to_measure(small, tmp_path):

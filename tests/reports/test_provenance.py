@@ -1,9 +1,11 @@
 import json
+import subprocess
 
 import pandas as pd
 import pytest
 
 from reports import provenance
+from reports.figures import draw
 
 TABLE = {"data.csv": pd.DataFrame({"x": [1.0]})}
 
@@ -53,3 +55,48 @@ def test_captions_carry_the_commit():
     assert provenance.caption({"commit": "abcdef1234567"}, "note").endswith("commit abcdef1234")
     dirty = provenance.caption({"commit": "abcdef1234567 (with uncommitted changes)"}, "note")
     assert dirty.endswith("commit abcdef1234 (with uncommitted changes)")
+
+
+def test_every_commit_of_the_policies_is_named_with_its_remark():
+    runs = {
+        "a": "1111111111aaaa (with uncommitted changes), from episode 20 on 2222222222bbbb",
+        "b": "2222222222bbbb",
+    }
+    words = "policies from commit 1111111111 (with uncommitted changes), 2222222222"
+    assert provenance.policies({"runs": runs}) == words
+
+
+def test_timings_of_other_data_do_not_outlive_them(tmp_path):
+    """Removed with the record's change: whoever is interrupted then writes them the next time."""
+    timings = tmp_path / "timings.csv"
+    provenance.publish(TABLE, tmp_path, provenance.record("first", {}), ("timings.csv",))
+    timings.write_text("ms\n1\n")
+    provenance.publish(TABLE, tmp_path, provenance.record("second", {}), ("timings.csv",))
+    assert timings.exists()
+    other = {"data.csv": pd.DataFrame({"x": [2]})}
+    provenance.publish(other, tmp_path, provenance.record("third", {}), ("timings.csv",))
+    assert not timings.exists()
+
+
+def test_a_table_that_is_not_the_recorded_one_is_not_drawn(tmp_path):
+    provenance.publish(TABLE, tmp_path, provenance.record("first", {}))
+    provenance.require_own_tables(tmp_path)
+    (tmp_path / "data.csv").write_text("x\n2\n")
+    with pytest.raises(
+        ValueError, match=r"data.csv is not the table that provenance.json describes"
+    ):
+        draw("ablations", tmp_path)
+
+
+def test_code_inside_another_repository_is_not_given_its_commit(tmp_path, monkeypatch):
+    for arguments in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "a"],
+    ):
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    assert len(provenance.commit()) == 40
+    inside = tmp_path / "site-packages"
+    inside.mkdir()
+    monkeypatch.setattr(provenance, "ROOT", inside)
+    assert provenance.commit() == "unknown (not a git checkout)"

@@ -6,7 +6,8 @@ import pytest
 from reports.files import ROOT
 from reports.style import use_style
 from reports.table1.figure import draw
-from reports.table1.report import collect, summary
+from reports.table1.report import PROFILES, collect, summary
+from reports.training_runs import identity
 
 
 def episodes() -> pd.DataFrame:
@@ -48,7 +49,18 @@ def test_policies_that_are_not_there_are_named(tmp_path):
         collect("huge", tmp_path / "out", tmp_path)
 
 
-def test_results_of_further_policies_are_not_overwritten(tmp_path):
+def test_another_run_in_the_place_of_the_planned_one_is_refused(tmp_path):
+    home = tmp_path / "training" / "tiny" / "Pendulum-v0" / "maac"
+    home.mkdir(parents=True)
+    (plan, *_) = PROFILES["quick"].runs()
+    other = {**identity(plan), "algorithm": "maac-h0"}
+    (home / "config.json").write_text(json.dumps(other))
+    with pytest.raises(ValueError, match=r"holds another run: .*maac-h0"):
+        collect("quick", tmp_path / "out", tmp_path)
+
+
+def test_results_of_further_policies_are_not_overwritten(tmp_path, monkeypatch):
+    monkeypatch.setattr("reports.table1.report.require_run", lambda run, folder: None)
     out = tmp_path / "out"
     out.mkdir()
     table = summary(episodes().assign(task="maac_bench/Pendulum-v0"))

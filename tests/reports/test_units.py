@@ -47,6 +47,27 @@ def test_another_configuration_starts_afresh(tmp_path):
     assert (tmp_path / "a.ran").read_text() == "xx"
 
 
+@pytest.mark.parametrize(
+    ("changed", "afresh"),
+    [
+        ("maac_bench/rollout.py", True),
+        ("analytic/lqg.py", True),
+        ("reports/figure3/experiment.py", True),
+        ("reports/figure3/figure.py", False),  # it only draws
+        ("reports/ablations/settings.py", False),  # another report's
+    ],
+)
+def test_changed_code_starts_afresh(tmp_path, monkeypatch, changed, afresh):
+    before = small(tmp_path).directory(tmp_path)
+    read = Path.read_bytes
+
+    def edited(path: Path) -> bytes:
+        return read(path) + (b"# edited" if path == ROOT / changed else b"")
+
+    monkeypatch.setattr(Path, "read_bytes", edited)
+    assert (small(tmp_path).directory(tmp_path) != before) is afresh
+
+
 @pytest.mark.parametrize("damage", ["name,value\n", "renamed,value\nb,1\n", ""])
 def test_a_damaged_unit_is_run_again(tmp_path, damage):
     first = run(small(tmp_path), tmp_path / "runs")
