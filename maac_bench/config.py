@@ -98,7 +98,8 @@ class CriticSettings:
     layer_norm: bool = False
     """normalise hidden layers"""
     unit: float = 1.0
-    """what one unit of the networks' outputs is worth, in rewards"""
+    """what one unit of the networks' outputs is worth, in rewards; where a
+    transform begins to bend"""
     transform: Transform = "identity"
     """what the networks put out and are fitted in: values, or their signed square roots"""
     learning_rate: float = 3e-4

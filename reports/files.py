@@ -62,5 +62,4 @@ def require_writable(directory: Path) -> None:
     """Create the folder and prove that files can be written there; OSError otherwise."""
     directory.mkdir(parents=True, exist_ok=True)
     # A file without a name, or with one of its own: several processes may ask at once.
-    with TemporaryFile(dir=directory):
-        pass
+    TemporaryFile(dir=directory).close()

@@ -133,12 +133,19 @@ def policies(provenance: Mapping[str, Any]) -> str:
     return f"policies from commit {', '.join(commits)}"
 
 
+def altered(provenance: Mapping[str, Any], folder: Path) -> list[str]:
+    """The tables of a folder that are missing, or not the ones its provenance describes."""
+    return [
+        name
+        for name, digest in provenance.get("tables", {}).items()
+        if not (folder / name).exists() or file_digest(folder / name) != digest
+    ]
+
+
 def require_own_tables(folder: Path) -> None:
     """ValueError naming a table that is not the one its folder's provenance describes."""
-    for name, digest in load(folder).get("tables", {}).items():
-        path = folder / name
-        if path.exists() and file_digest(path) != digest:
-            raise ValueError(
-                f"{path} is not the table that provenance.json describes: restore both, or run the "
-                "report again"
-            )
+    for name in altered(load(folder), folder):
+        raise ValueError(
+            f"{folder / name} is not the table that provenance.json describes: restore both, or "
+            "run the report again"
+        )

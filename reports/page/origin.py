@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from reports import provenance
-from reports.files import file_digest
 
 _NAMED = 4
 """Unfinished seeds that are named; the rest is counted."""
@@ -36,13 +35,8 @@ def origin_html(folder: Path) -> str:
         more = len(unfinished) - _NAMED
         named = unfinished[:_NAMED] + ([f"and {more} more"] if more > 0 else [])
         lines.append(f"<strong>Unfinished:</strong> {escape('; '.join(named))}")
-    altered = [
-        name
-        for name, digest in record.get("tables", {}).items()
-        if not (folder / name).exists() or file_digest(folder / name) != digest
-    ]
-    if altered:
-        lines.append(f"<strong>Not as recorded:</strong> {escape(', '.join(altered))}")
+    if other := provenance.altered(record, folder):
+        lines.append(f"<strong>Not as recorded:</strong> {escape(', '.join(other))}")
     return f'<p class="origin">{"<br>".join(lines)}</p>\n'
 
 

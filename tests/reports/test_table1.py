@@ -59,6 +59,27 @@ def test_another_run_in_the_place_of_the_planned_one_is_refused(tmp_path):
         collect("quick", tmp_path / "out", tmp_path)
 
 
+def test_how_far_policies_are_is_said_where_they_are_not_at_the_end(tmp_path, monkeypatch):
+    def evaluate(task, count, planner):
+        rows = episodes().drop(columns="profile")
+        rows = rows[rows["mpc"] == (planner is not None)]
+        return rows.assign(task=task, ms_per_decision=1.0)
+
+    module = "reports.table1.report"
+    tasks = {run.name: run.task for run in PROFILES["quick"].runs()}
+    monkeypatch.setattr(f"{module}.require_run", lambda run, folder: None)
+    monkeypatch.setattr(f"{module}.commits", lambda plan, folder: {})
+    monkeypatch.setattr(f"{module}.open_run", lambda path: tasks[f"{path.parent.name}/{path.name}"])
+    monkeypatch.setattr(f"{module}.evaluate_run", evaluate)
+    assert collect("quick", tmp_path, tmp_path)
+    record = json.loads((tmp_path / "provenance.json").read_text())
+    assert record["unfinished"] == [
+        "Pendulum-v0/maac: policies after 7 of 10 episodes",
+        "CartPole-v0/maac: policies after 7 of 25 episodes",
+    ]
+    assert (tmp_path / "timings.csv").exists()
+
+
 def test_results_of_further_policies_are_not_overwritten(tmp_path, monkeypatch):
     monkeypatch.setattr("reports.table1.report.require_run", lambda run, folder: None)
     out = tmp_path / "out"
