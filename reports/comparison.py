@@ -17,6 +17,7 @@ from maac_bench.run import read_identity, read_metrics
 from reports.curve_tables import score_table, summary_table
 from reports.statistics import (
     Estimate,
+    mann_whitney_p,
     mean_probability_of_improvement,
     performance_profile,
 )
@@ -37,7 +38,8 @@ class Comparison:
     data: every evaluation: task, algo, seed, episode, env_steps, return.
     table: a row per task and algorithm: seeds, shortest, longest (episodes), compared_at (the
     largest episode that all seeds on the task have), and final and area with their intervals.
-    improvement: a row per pair of algorithms with a common task.
+    improvement: a row per pair of algorithms with a common task: the probability, and p_value, of
+    the exact Mann-Whitney test of their final returns, where that task is the only one.
     profile: a row per algorithm and threshold, over the tasks that all algorithms have; empty
     without one.
     remarks: what a reader must know: unequal lengths, missing seeds.
@@ -232,11 +234,12 @@ def _improvements(finals: pd.DataFrame) -> pd.DataFrame:
     for one, other in combinations(finals["algo"].unique(), 2):
         tasks = [task for task, algo in by if algo == one and (task, other) in by]
         if tasks:
-            estimate = mean_probability_of_improvement(
-                [(by[task, one], by[task, other]) for task in tasks]
-            )
-            rows.append({"algo": one, "than": other, "tasks": len(tasks), **estimate._asdict()})
-    return pd.DataFrame(rows, columns=["algo", "than", "tasks", *Estimate._fields])
+            pairs = [(by[task, one], by[task, other]) for task in tasks]
+            row = {"algo": one, "than": other, "tasks": len(tasks)}
+            row |= mean_probability_of_improvement(pairs)._asdict()
+            row["p_value"] = mann_whitney_p(*pairs[0]) if len(pairs) == 1 else float("nan")
+            rows.append(row)
+    return pd.DataFrame(rows, columns=["algo", "than", "tasks", *Estimate._fields, "p_value"])
 
 
 def _profile(finals: pd.DataFrame) -> pd.DataFrame:

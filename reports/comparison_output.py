@@ -42,13 +42,14 @@ def describe(comparison: Comparison) -> str:
         ]
         lines += _aligned(cells)
     if len(comparison.improvement):
-        lines += ["", "probability that a final return is better"]
+        lines += ["", "probability that a final return is better, exact two-sided Mann-Whitney p"]
         lines += _aligned(
             [
                 (
                     f"{row['algo']} > {row['than']}",
                     _interval(row["value"], row["low"], row["high"], ".2f"),
                     f"{row['tasks']} task{'s' if row['tasks'] > 1 else ''}",
+                    "" if np.isnan(row["p_value"]) else f"p = {row['p_value']:.2g}",
                 )
                 for row in comparison.improvement.to_dict("records")
             ]

@@ -11,6 +11,8 @@ from maac_bench.estimators import Settings, make_estimator
 from maac_bench.scoring import Score, score
 from maac_bench.tasks import make_task, require_lqg
 
+_CRITIC_SHARE = 0.5
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -32,7 +34,7 @@ class Estimate:
     """independent gradients, to measure bias and spread"""
     gain_share: float = 0.5
     """the policy's gain as a share of the optimal one"""
-    critic_share: float = 0.5
+    critic_share: float = _CRITIC_SHARE
     """the gain whose exact Q-function is the critic, likewise; equal to gain_share: exact critic"""
     seed: int = 0
     """first seed; replicates take consecutive ones"""
@@ -49,6 +51,8 @@ class Estimate:
             smoothing=self.smoothing,
         )
         estimator = make_estimator(self.estimator, settings)
+        if estimator.critic_role == "none" and self.critic_share != _CRITIC_SHARE:
+            raise ValueError(f"{self.estimator} has no critic: leave critic_share at its default")
         lqg = require_lqg(task)
         best = analytic.optimal_gain(lqg)
         result = score(

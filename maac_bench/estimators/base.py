@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,6 +13,13 @@ from torch import Tensor
 from maac_bench.rollout import draw_rollout_noise
 from maac_bench.streams import Streams
 from maac_bench.types import Gradient, Policy, Problem, RolloutNoise
+
+CriticRole: TypeAlias = Literal["closes", "baseline", "none"]
+"""What an estimator does with the critic.
+
+closes: it ends the H-step objective, which is then the target; otherwise that is the return cut
+after H rewards. baseline: it is only subtracted. none: it is never asked.
+"""
 
 
 class EstimatorNoise(NamedTuple):
@@ -72,11 +79,8 @@ class Estimator(Protocol):
         """The estimator's dials."""
 
     @property
-    def bootstraps(self) -> bool:
-        """Whether its target is the H-step objective closed by the critic.
-
-        Otherwise it is the return cut after H rewards.
-        """
+    def critic_role(self) -> CriticRole:
+        """What it does with the critic, and thereby what its target is."""
 
     def draw(
         self, streams: Streams, problem: Problem, policy: Policy, start: Tensor

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from maac_bench.estimators.base import (
+    CriticRole,
     EstimatorNoise,
     Settings,
     draw_noise,
@@ -33,7 +34,7 @@ class InverseVariance:
     """
 
     settings: Settings
-    bootstraps: ClassVar[bool] = True
+    critic_role: ClassVar[CriticRole] = "closes"
 
     def __post_init__(self) -> None:
         """Refuse dials without effect."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from maac_bench.estimators.base import (
+    CriticRole,
     EstimatorNoise,
     Settings,
     differentiate,
@@ -29,7 +30,7 @@ class ModelAugmented:
     """
 
     settings: Settings
-    bootstraps: ClassVar[bool] = True
+    critic_role: ClassVar[CriticRole] = "closes"
 
     def __post_init__(self) -> None:
         """Refuse dials without effect."""
@@ -73,7 +74,7 @@ class BackpropagationThroughTime:
     """
 
     settings: Settings
-    bootstraps: ClassVar[bool] = False
+    critic_role: ClassVar[CriticRole] = "none"
 
     def __post_init__(self) -> None:
         """Refuse dials without effect."""

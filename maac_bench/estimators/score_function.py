@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from maac_bench.estimators.base import (
+    CriticRole,
     EstimatorNoise,
     Settings,
     differentiate,
@@ -45,9 +46,11 @@ class ScoreFunction:
             require_default(self.settings, "the score-function estimator", "terminal_samples")
 
     @property
-    def bootstraps(self) -> bool:
-        """Whether the critic closes the return."""
-        return self.bootstrap
+    def critic_role(self) -> CriticRole:
+        """Whether the critic closes the return, or is its baseline alone."""
+        if self.bootstrap:
+            return "closes"
+        return "baseline" if self.baseline else "none"
 
     def draw(
         self, streams: Streams, problem: Problem, policy: Policy, start: Tensor

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from maac_bench.estimators.base import (
+    CriticRole,
     EstimatorNoise,
     Settings,
     draw_noise,
@@ -29,7 +30,7 @@ class ZerothOrder:
     """
 
     settings: Settings
-    bootstraps: ClassVar[bool] = True
+    critic_role: ClassVar[CriticRole] = "closes"
 
     def draw(
         self, streams: Streams, problem: Problem, policy: Policy, start: Tensor

@@ -79,7 +79,7 @@ def prepare(task_name: str, name: str, horizon: int) -> Setup:
     stale = analytic.evaluate(lqg, CRITIC_SHARE * best)
     critic = analytic.QuadraticCritic(stale.G, stale.d)
     estimator = make_estimator(name, Settings(horizon=0 if name == "dpg" else horizon))
-    if not estimator.bootstraps:
+    if estimator.critic_role != "closes":
         estimator = make_estimator(name, Settings(horizon=FULL_HORIZON[task_name]))
     return Setup(lqg, POLICY_SHARE * best, critic, estimator)
 
@@ -87,7 +87,7 @@ def prepare(task_name: str, name: str, horizon: int) -> Setup:
 def expectation(setup: Setup) -> Array:
     """The estimator's exact mean, flattened (zeroth-order: without its smoothing)."""
     horizon = setup.estimator.settings.horizon
-    if setup.estimator.bootstraps:
+    if setup.estimator.critic_role == "closes":
         return analytic.maac_gradient(setup.lqg, setup.gain, horizon, critic=setup.critic).ravel()
     return analytic.policy_gradient(setup.lqg, setup.gain, T=horizon).ravel()
 
@@ -110,7 +110,7 @@ def exact_spread(setup: Setup) -> float:
         size <= _LARGEST_CLOSED_FORM["pathwise"]
     ):
         nothing = analytic.QuadraticCritic(np.zeros((n + m, n + m)))
-        critic = setup.critic if estimator.bootstraps else nothing
+        critic = setup.critic if estimator.critic_role == "closes" else nothing
         moments = analytic.pathwise_moments(setup.lqg, setup.gain, horizon, critic=critic)
     else:
         return float("nan")

@@ -51,6 +51,10 @@ def test_estimate_prints_a_score_that_repeats(capsys):
         (["estimate", "--task", "Hopper-v5"], "'Hopper-v5' has no exact gradient"),
         (["estimate", "--estimator", "bptt", "--horizon", "0"], "needs a horizon of at least 1"),
         (
+            ["estimate", "--estimator", "score", "--critic-share", "0.9"],
+            "score has no critic: leave critic_share at its default",
+        ),
+        (
             ["estimate", "--estimator", "zeroth-order", "--smoothing", "1e-30"],
             "mean estimate is exactly zero",
         ),

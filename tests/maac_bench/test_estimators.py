@@ -10,7 +10,9 @@ from maac_bench.streams import Streams
 from maac_bench.tasks import linear_quadratic_task, make_task, require_lqg
 from tests.maac_bench.problems import make_case, squashed_policy
 
-WITHOUT_CRITIC = [name for name in ESTIMATORS if not make_estimator(name, Settings()).bootstraps]
+WITHOUT_CRITIC = [
+    name for name in ESTIMATORS if make_estimator(name, Settings()).critic_role != "closes"
+]
 HORIZON = 3
 
 
@@ -90,6 +92,21 @@ def test_twin_critics_entropy_and_terminal_samples_keep_the_expectation(
 def test_a_dial_without_effect_is_refused(name, options):
     with pytest.raises(ValueError, match=f"has no use for {next(iter(options))}"):
         make_estimator(name, Settings(**options))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_critic_is_asked_unless_its_role_is_none(name):
+    case = make_case(2)
+    asked = []
+
+    def critic(state, action):
+        asked.append(state)
+        return case.problem.critic(state, action)
+
+    watched = case._replace(problem=case.problem._replace(critic=critic))
+    gradient(name, watched, case.policy, 4, range(2))
+    role = make_estimator(name, Settings()).critic_role
+    assert bool(asked) == (role != "none")
 
 
 @pytest.mark.parametrize("name", WITHOUT_CRITIC)

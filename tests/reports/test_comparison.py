@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -48,6 +49,8 @@ def test_scores_by_hand(runs):
     pair = found.improvement.iloc[0]
     assert (pair["algo"], pair["than"], pair["tasks"]) == ("maac", "sac", 1)
     assert pair["value"] == pytest.approx(3 / 4)  # 4 > 0, 6 > 0, 6 > 5, but not 4 > 5
+    assert pair["p_value"] == pytest.approx(4 / 6)  # four of six splits are as far from 1/2
+    assert "0.75 [0.00, 1.00]  1 task  p = 0.67\n" in describe(found)
     # Shares of the range 0 to 6: 4/6 and 1 against 0 and 5/6.
     shares = found.profile.pivot(index="algo", columns="threshold", values="share")
     assert shares.loc["maac"].tolist() == [1, 1, 1, 0.5, 0.5]
@@ -143,6 +146,8 @@ def test_pairs_are_compared_on_the_tasks_they_share(runs, tmp_path):
     pairs = found.improvement.set_index(["algo", "than"])
     assert pairs.loc[("maac", "sac"), "tasks"] == 2
     assert pairs.loc[("maac", "sac"), "value"] == pytest.approx((3 / 4 + 0) / 2)
+    assert np.isnan(pairs.loc[("maac", "sac"), "p_value"])  # a test within one task, no more
+    assert "2 tasks\n" in describe(found)
     assert pairs.loc[("maac", "steve"), "tasks"] == 1
     # Only CartPole has all three: their ranges there are 0 to 1.
     assert found.profile.groupby("algo")["share"].max().to_dict() == {
