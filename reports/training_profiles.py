@@ -75,3 +75,16 @@ def profiles(algorithms: tuple[str, ...]) -> dict[str, Profile]:
             label="the paper's tasks and sizes",
         ),
     }
+
+
+def paper_size(algorithms: tuple[str, ...]) -> Profile:
+    """As much of the paper's size as one core trains in half a day: how far small ones are off."""
+    return Profile(
+        tasks={"maac_bench/HalfCheetah-v0": 50},
+        algorithms=algorithms,
+        size="paper",
+        seeds=(0,),
+        compiled=True,
+        label="reduced: the paper's nets and updates, one task, 50 of 200 episodes, 1 of 4 seeds",
+        place="paper-one-seed",
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reports.curve_report import CurveReport
-from reports.training_profiles import profiles
+from reports.training_profiles import paper_size, profiles
 
 PROFILES = profiles(("maac", "maac-h0", "maac-no-steve", "maac-single-sample"))
 _VARIANTS = {
@@ -56,12 +56,5 @@ PROFILES["other-tasks"] = replace(
     label="reduced: small nets, 25 of 200 episodes, 2 of 4 seeds",
 )
 # How far the reduced sizes are from the paper's.
-PROFILES["paper-size"] = replace(
-    PROFILES["paper"],
-    tasks={"maac_bench/HalfCheetah-v0": 50},
-    algorithms=("maac", "maac-sqrt-critic"),
-    seeds=(0,),
-    label="reduced: the paper's nets and updates, one task, 50 of 200 episodes, 1 of 4 seeds",
-    place="paper-one-seed",
-)
+PROFILES["paper-size"] = paper_size(("maac", "maac-scaled-critic", "maac-sqrt-critic"))
 REPORT = CurveReport("ablations", PROFILES, measures=("final", "area"), compares=True)

@@ -16,7 +16,7 @@ from maac_bench.run import checkpoint_digest, checkpoint_rollouts
 from maac_bench.run_gradient_error import Measurement, gradient_error
 from reports import provenance
 from reports.files import as_published, file_digest, read_csv
-from reports.training_profiles import Profile, directory, profiles
+from reports.training_profiles import Profile, directory, paper_size, profiles
 from reports.training_runs import TrainingRun, commits, require_run, run_all
 from reports.units import Experiment, run
 
@@ -70,6 +70,8 @@ PROFILES = {
     # Where the model in the actor's objective did not pay in as many episodes.
     "hopper": _early("Hopper", "maac"),
     "walker2d": _early("Walker2d", "maac"),
+    # Whether the paper's nets and number of updates make another gradient of it.
+    "paper-size": Size(paper_size(("maac",)), (10, 20, 30, 40, 50)),
     "paper": Size(_TRAINED["paper"], (10, 20, 50, 100, 200)),
 }
 

@@ -88,7 +88,7 @@ SECTIONS = {
     ),
     "gradient_error": Section(
         "Gradient error on a robot: learned against true MuJoCo dynamics",
-        ("mujoco", "plus", "critic-unit", "hopper", "walker2d", "paper"),
+        ("mujoco", "plus", "critic-unit", "hopper", "walker2d", "paper-size", "paper"),
         None,
         "",
         ("gradient_error",),
@@ -104,7 +104,7 @@ SECTIONS = {
     ),
     "table1": Section(
         "Table 1: planning at test time",
-        ("quick", "mujoco", "paper"),
+        ("quick", "mujoco", "critic-unit", "paper-size", "paper"),
         None,
         "",
         (),
