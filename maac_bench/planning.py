@@ -7,6 +7,7 @@ candidate of the next decision.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -53,8 +54,19 @@ class Candidates(NamedTuple):
     returns: Tensor
 
     def best(self, count: int) -> Candidates:
-        """The `count` most promising of every seed."""
-        returns, index = self.returns.topk(count, dim=1)
+        """The `count` most promising of every seed; one whose rollout diverged is the last.
+
+        Raises:
+            FloatingPointError: a seed has fewer than `count` that did not diverge.
+        """
+        finite = self.returns.isfinite()
+        if int(finite.sum(dim=1).min()) < count:
+            raise FloatingPointError(
+                f"planning: the learned model diverges, of {finite.shape[1]} sequences only "
+                f"{finite.sum(dim=1).tolist()} have a finite return (per seed), and {count} are "
+                "needed"
+            )
+        returns, index = self.returns.where(finite, -math.inf).topk(count, dim=1)
         index = index[..., None, None].expand(-1, -1, *self.actions.shape[2:])
         return Candidates(self.actions.gather(1, index), returns)
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from maac_bench.agent import Agent
@@ -111,6 +112,20 @@ def evaluate_run(
             )
     environments.close()
     return pd.DataFrame(rows)
+
+
+def require_finite(table: pd.DataFrame) -> None:
+    """FloatingPointError naming the seeds and episodes of an evaluation without a finite return."""
+    broken = table[~np.isfinite(table["return"])]
+    if len(broken):
+        which = [
+            f"seed {seed} in episode {', '.join(map(str, rows['episode']))}"
+            for seed, rows in broken.groupby("seed")
+        ]
+        raise FloatingPointError(
+            f"the return is not finite: {'; '.join(which)}. The environment or the policy gave a "
+            "number that is not finite"
+        )
 
 
 def restore_parts(snapshot: Snapshot, config: Config, task: TrainingTask) -> tuple[Agent, World]:

@@ -82,7 +82,7 @@ def record_video(run: OpenRun, path: Path, planner: PlannerSettings | None = Non
     require_format(path)
     env = _drawable(run)
     rate = float(env.metadata.get("render_fps") or _DEFAULT_RATE)
-    stride = max(1, math.ceil(rate / _FASTEST))
+    stride = _stride(rate, path.suffix)
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
     try:
         # Frame by frame: a whole episode's would fill the memory.
@@ -94,6 +94,19 @@ def record_video(run: OpenRun, path: Path, planner: PlannerSettings | None = Non
     finally:
         partial.unlink(missing_ok=True)
     return score
+
+
+def _stride(rate: float, suffix: str) -> int:
+    """Every how many states a picture is taken, of `rate` states a second.
+
+    A GIF's pictures last whole hundredths of a second: there a few more states are passed over
+    where that keeps the time.
+    """
+    smallest = max(1, math.ceil(rate / _FASTEST))
+    if suffix != ".gif":
+        return smallest
+    exact = (k for k in range(smallest, 4 * smallest + 1) if (100.0 * k / rate).is_integer())
+    return next(exact, smallest)
 
 
 def _play(run: OpenRun, planner: PlannerSettings | None, camera: _Camera) -> float:
@@ -118,7 +131,7 @@ def _drawable(run: OpenRun) -> gym.Env[Any, Any]:
     try:
         env = run.task.make(render_mode="rgb_array")
         env.reset(seed=0)
-        env.render()
+        picture = np.asarray(env.render())
     except ValueError as error:  # one of our own tasks, without a picture
         raise ValueError(f"{run.name} cannot be drawn: {error}") from error
     except Exception as error:
@@ -126,11 +139,15 @@ def _drawable(run: OpenRun) -> gym.Env[Any, Any]:
             f"{run.name} cannot be drawn off-screen ({error}); for MuJoCo tasks set MUJOCO_GL to "
             "egl or osmesa, whichever is installed"
         ) from error
+    if picture.dtype != np.uint8 or picture.ndim not in (2, 3):
+        env.close()
+        raise ValueError(f"{run.name} cannot be drawn: its render() gives no picture")
     return env
 
 
 def _writer(path: Path, rate: float) -> Any:  # noqa: ANN401
     """Takes frames with `append_data`."""
     if path.suffix == ".gif":
-        return iio.get_writer(path, duration=1e3 / rate, loop=0)
+        # The format counts in hundredths of a second; what is written would be cut to them.
+        return iio.get_writer(path, duration=10 * round(1e2 / rate), loop=0)
     return iio.get_writer(path, fps=rate)

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 
 from maac_bench.planning import PlannerSettings
 from maac_bench.run import read_identity
-from maac_bench.run_evaluation import evaluate_run, open_run
+from maac_bench.run_evaluation import evaluate_run, open_run, require_finite
 from maac_bench.run_gradient_error import Measurement, gradient_error, summary
 from maac_bench.video import record_video, require_format, require_picture
 from reports import comparison_output, gradient_error_figure
@@ -52,19 +53,22 @@ class Evaluate:
         if self.video is not None:
             require_picture(run)
         table = evaluate_run(run, self.episodes, planner)
+        means = []
         for seed, rows in table.groupby("seed"):
-            spread = f" ± {rows['return'].std():.1f}" if len(rows) > 1 else ""
-            print(f"seed {seed}: {rows['return'].mean():.1f}{spread}")
-        means = table.groupby("seed")["return"].mean()
-        spread = f" ± {means.std():.1f} over {len(means)} seeds" if len(means) > 1 else ""
+            returns = rows["return"].to_numpy()
+            means.append(returns.mean())
+            spread = f" ± {returns.std(ddof=1):.1f}" if len(returns) > 1 else ""
+            print(f"seed {seed}: {means[-1]:.1f}{spread}")
+        spread = f" ± {np.std(means, ddof=1):.1f} over {len(means)} seeds" if len(means) > 1 else ""
         number = "1 episode" if self.episodes == 1 else f"{self.episodes} episodes"
         print(
-            f"return {means.mean():.1f}{spread}, {number} each, "
+            f"return {np.mean(means):.1f}{spread}, {number} each, "
             f"{table['ms_per_decision'].median():.2f} ms per decision"
         )
         # Printed first: whatever happens to the file, it was not for nothing.
         kind = "evaluation-mpc" if self.mpc else "evaluation"
         write_csv(table, self.directory / f"{_result_name(kind, self.rollout)}.csv")
+        require_finite(table)
         if self.video is not None:
             filmed = record_video(run, self.video, planner)
             print(f"{self.video}: an episode of return {filmed:.1f}")

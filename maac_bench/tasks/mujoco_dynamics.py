@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maac_bench.tasks.mujoco_env import is_unstable
 from maac_bench.tasks.mujoco_paper import PAPER_TASKS, PaperTask
 from maac_bench.types import ModelNoise
 
@@ -55,6 +56,7 @@ class Simulator(NamedTuple):
         self.data.qvel[:] = state[positions:]
         self.data.ctrl[:] = action
         self.data.time = 0.0
+        self.data.warning.number[:] = 0
 
     def advance(self) -> None:
         """One simulation step, a function of position, velocity and control alone."""
@@ -62,7 +64,12 @@ class Simulator(NamedTuple):
         mujoco.mj_step(self.model, self.data)
 
     def observe(self) -> Array:
-        """The state the simulation is in, [n]."""
+        """The state the simulation is in, [n]; FloatingPointError if it has become unstable."""
+        if is_unstable(self.data):
+            raise FloatingPointError(
+                "the true simulation is unstable: a position, velocity, acceleration or control "
+                "is not finite or too large"
+            )
         return np.concatenate([self.data.qpos[self.task.hidden :], self.data.qvel])
 
     def step(self, state: Array, action: Array) -> Array:
@@ -85,6 +92,7 @@ class Simulator(NamedTuple):
             A, B = transition_jacobian(self)
             by_state, by_action = A @ by_state, A @ by_action + B
             self.advance()
+        self.observe()
         chart_out = self._chart()
         # A chart's columns are orthogonal, so its pseudo-inverse maps coordinates to the tangent.
         return chart_out @ by_state @ np.linalg.pinv(chart_in), chart_out @ by_action
@@ -136,14 +144,28 @@ def central_differences(simulator: Simulator) -> tuple[Array, Array]:
         simulator.advance()
         return data.qpos.copy(), data.qvel.copy()
 
+    low, high = _within_limits(model, ctrl)
     columns = np.zeros((2 * nv, 2 * nv + model.nu))
-    for i, direction in enumerate(EPSILON * np.eye(2 * nv + model.nu)):
-        (low_position, low), (high_position, high) = ahead(-direction), ahead(direction)
+    for i, direction in enumerate(np.eye(2 * nv + model.nu)):
+        back, forth = (low[i - 2 * nv], high[i - 2 * nv]) if i >= 2 * nv else (-EPSILON, EPSILON)
+        if back == forth:
+            continue  # a control beyond its limit: nothing depends on it
+        (q_low, v_low), (q_high, v_high) = ahead(back * direction), ahead(forth * direction)
         moved = np.zeros(nv)
-        mujoco.mj_differentiatePos(model, moved, 2.0 * EPSILON, low_position, high_position)
-        columns[:nv, i], columns[nv:, i] = moved, (high - low) / (2.0 * EPSILON)
+        mujoco.mj_differentiatePos(model, moved, forth - back, q_low, q_high)
+        columns[:nv, i], columns[nv:, i] = moved, (v_high - v_low) / (forth - back)
     data.qpos[:], data.qvel[:], data.ctrl[:] = qpos, qvel, ctrl
     return columns[:, : 2 * nv], columns[:, 2 * nv :]
+
+
+def _within_limits(model: Any, ctrl: Array) -> tuple[Array, Array]:  # noqa: ANN401
+    """How far each control can be moved down and up, at most EPSILON, before it is clamped."""
+    limits = np.where(
+        model.actuator_ctrllimited[:, None], model.actuator_ctrlrange, [-np.inf, np.inf]
+    )
+    shifts = np.clip(ctrl + EPSILON * np.array([[-1.0], [1.0]]), limits[:, 0], limits[:, 1])
+    low, high = shifts - np.clip(ctrl, limits[:, 0], limits[:, 1])
+    return low, high
 
 
 class MujocoDynamics(NamedTuple):

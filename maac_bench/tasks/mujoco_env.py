@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import mujoco  # type: ignore[import-untyped]
 import numpy as np
 from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from maac_bench.tasks.mujoco_paper import ACTION_COST, HEIGHT_COST, PAPER_TASKS
+
+# What makes the simulator start again from the rest pose, or drop the controls.
+_UNSTABLE = [
+    int(kind)
+    for kind in (
+        mujoco.mjtWarning.mjWARN_BADQPOS,
+        mujoco.mjtWarning.mjWARN_BADQVEL,
+        mujoco.mjtWarning.mjWARN_BADQACC,
+        mujoco.mjtWarning.mjWARN_BADCTRL,
+    )
+]
+
+
+def is_unstable(data: Any) -> bool:  # noqa: ANN401
+    """Whether a number that is not finite, or huge, has come up since `data` was last reset."""
+    return bool(data.warning.number[_UNSTABLE].any())
 
 
 class PaperEnv(MujocoEnv):
@@ -32,12 +49,18 @@ class PaperEnv(MujocoEnv):
     def step(
         self, action: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], np.float64, bool, bool, dict[str, np.float64]]:
-        """Reward from the state before the step; the episode never terminates."""
+        """Reward from the state before the step; the episode never terminates.
+
+        Observation and reward are NaN from where the simulation becomes unstable to the next reset.
+        """
         reward = self.data.qvel[0] - ACTION_COST * np.square(action).sum(dtype=np.float64)
         if self.task.height is not None:
             off_height = self.data.qpos[self.task.hidden] - self.task.height
             reward += 1.0 - HEIGHT_COST * off_height**2
         self.do_simulation(action, self.frame_skip)
+        if is_unstable(self.data):
+            # The simulator has gone on from the rest pose. Whoever steps must see that it has not.
+            return np.full_like(self.observation, np.nan), np.float64(np.nan), False, False, {}
         if self.render_mode == "human":
             self.render()  # type: ignore[no-untyped-call]
         return self.observation, reward, False, False, {"x_position": self.data.qpos[0].copy()}

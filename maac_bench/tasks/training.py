@@ -26,7 +26,11 @@ class ActionScale(NamedTuple):
 
 def action_scale(space: gym.Space[Any], name: str) -> ActionScale:
     """The map for a bounded box; ValueError for any other action space."""
-    if not isinstance(space, Box) or len(space.shape) != 1:
+    if (
+        not isinstance(space, Box)
+        or len(space.shape) != 1
+        or not np.issubdtype(space.dtype, np.floating)
+    ):
         raise ValueError(f"task {name!r} needs continuous actions in one vector, has {space}")
     low, high = torch.tensor(space.low), torch.tensor(space.high)
     if not bool((torch.isfinite(low) & torch.isfinite(high)).all()):

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from maac_bench.names import lookup
 from maac_bench.planning import PlannerSettings
 from maac_bench.run import checkpoint_rollouts
-from maac_bench.run_evaluation import evaluate_run, open_run
+from maac_bench.run_evaluation import evaluate_run, open_run, require_finite
 from reports import provenance
 from reports.files import PUBLISHED_DIGITS, read_csv, write_csv
 from reports.training_profiles import directory, paper_size, profiles
@@ -54,6 +54,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     Raises:
         ValueError: an unknown profile, a directory with another run, a run without a checkpoint,
             or one that is not as far as the policies whose results are published.
+        FloatingPointError: a return is not finite; nothing is published.
     """
     size = lookup("profile", profile, PROFILES)
     plan, trained = size.runs(), directory(size, runs)
@@ -64,6 +65,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     evaluations = []
     for run, planner in tqdm(jobs, desc="table1", unit="evaluation"):
         evaluations.append(evaluate_run(open_run(trained / run.name), EPISODES, planner))
+        require_finite(evaluations[-1])
     data = pd.concat(evaluations, ignore_index=True)
     data.insert(0, "profile", profile)
     timings = data.groupby(["task", "mpc"])["ms_per_decision"].median().reset_index()

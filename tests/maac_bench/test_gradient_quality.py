@@ -27,14 +27,27 @@ def test_every_measure_of_known_gradients():
     assert quality.cosine_halves.item() == pytest.approx(0.0)
 
 
-def test_the_error_of_the_cosine_is_its_spread_over_replicates():
-    seeds = range(100)
-    noise = Streams(seeds, "samples").normal(2, 200, 6)
-    estimate, target = 0.1 + noise[:, 0], 0.2 + noise[:, 1]
+@pytest.mark.parametrize(
+    ("dimensions", "signal", "cosine", "expected"),
+    [
+        (100, 0.0, 0.0, 0.92),
+        (100, 0.05, 0.33, 1.0),
+        (6, 0.15, 0.82, 1.32),
+        (100, 0.25, 0.93, 1.75),
+    ],
+)
+def test_the_error_of_the_cosine_beside_its_spread_over_replicates(
+    dimensions, signal, cosine, expected
+):
+    """Redrawn means have the samples' noise twice: that spreads large cosines, not small ones."""
+    seeds = range(200)
+    noise = Streams(seeds, "samples").normal(2, 200, dimensions)
+    estimate, target = signal + noise[:, 0], signal + noise[:, 1]
     quality = measure(estimate, target, Streams(seeds, "resampling"))
     ratio = quality.cosine_error.mean() / quality.cosine.std()
     assert RESAMPLES >= 100
-    assert 0.7 < ratio < 1.4
+    assert float(quality.cosine.mean()) == pytest.approx(cosine, abs=0.05)
+    assert float(ratio) == pytest.approx(expected, rel=0.13)
 
 
 def test_exploding_samples_are_counted_and_not_removed():

@@ -1,17 +1,20 @@
+import math
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
 import torch
 
 from maac_bench.agent import Agent
-from maac_bench.planning import Planner, PlannerSettings
+from maac_bench.planning import Candidates, Planner, PlannerSettings
 from maac_bench.presets import preset
 from maac_bench.streams import Streams
+from maac_bench.types import Action
 from maac_bench.world import World
 
 
 class Adder(NamedTuple):
-    """s' = s + a: what the planner has to find is known."""
+    """s' = s + a, with noise unless asked for mean predictions: what is to be found is known."""
 
     noisy: bool = True
 
@@ -20,7 +23,34 @@ class Adder(NamedTuple):
         return 0
 
     def step(self, state, action, noise):
-        return state + action
+        return state + action + (noise.normal if self.noisy else 0.0)
+
+
+class Cliff(Adder):
+    """The same, but beyond 0.9 the model diverges."""
+
+    def step(self, state, action, noise):
+        following = super().step(state, action, noise)
+        return following.where(following < 0.9, math.nan)
+
+
+class Always(NamedTuple):
+    """A policy whose actions say whose they are: 0.3, and a hundredth of the noise around it."""
+
+    parameters: tuple = ()
+
+    def mean_action(self, state):
+        return torch.full_like(state, 0.3)
+
+    def sample(self, state, noise):
+        value = (0.3 + 0.01 * noise).expand_as(state)
+        return Action(value, value, torch.zeros_like(value[..., 0]))
+
+
+def twins(state, action):
+    """The second is 100 above the first, which is told apart by state and action."""
+    value = 10.0 * state[..., 0] + action[..., 0]
+    return torch.stack([value, value + 100.0])
 
 
 def reward(state, action, next_state):
@@ -31,11 +61,19 @@ def never(state, action, next_state):
     return torch.zeros_like(state[..., 0])
 
 
-def planner(seeds=(0,), value=None, **sizes):
+def recognisable(**sizes):
+    """A planner whose policy, critics and model can be told apart in what it does."""
+    agent = SimpleNamespace(policy=Always(), critics=twins, sizes=(1, 1))
+    world = World(Adder(), reward, never, 0.9)
+    settings = PlannerSettings(**{"horizon": 2, "population": 64, "elites": 64, **sizes})
+    return Planner(agent, world, settings, Streams([0], "planning"))
+
+
+def planner(seeds=(0,), value=None, dynamics=None, **sizes):
     agent = Agent(preset("maac", "any", "tiny"), 1, 1, lambda purpose: Streams(seeds, purpose))
     if value is not None:
         agent.critics = lambda state, action: value(state)[None]
-    world = World(Adder(), reward, never, 0.9)
+    world = World(dynamics or Adder(), reward, never, 0.9)
     settings = PlannerSettings(**{"horizon": 3, "population": 64, "elites": 8, **sizes})
     return Planner(agent, world, settings, Streams(seeds, "planning"))
 
@@ -66,14 +104,57 @@ def test_the_critic_closes_the_plan():
     assert found.mean_action(torch.zeros(1, 1, 1)).item() > 0.9
 
 
-def test_the_last_plan_is_a_candidate():
-    found = planner(value=nothing, iterations=6)
-    state = torch.full((1, 1, 1), 0.5)
-    first = found.mean_action(state)
-    remembered = found._plan.clone()
-    found.mean_action(state + first)
-    assert abs(float(remembered[0, 1, 0])) < 0.2, "the first plan stays at the goal"
-    assert found._propose(state + first).returns.shape == (1, 65)
+def test_the_last_plan_shifted_by_a_step_is_a_candidate():
+    found = recognisable(horizon=3)
+    found._plan = torch.tensor([[[0.1], [0.2], [0.7]]])
+    candidates = found._propose(torch.full((1, 1, 1), 0.5))
+    assert candidates.returns.shape == (1, 65)
+    assert candidates.actions[0, -1, :, 0].tolist() == pytest.approx([0.2, 0.7, 0.7])
+
+
+def test_a_sequence_is_worth_its_discounted_rewards_and_the_smallest_critic():
+    """Mean predictions on the way, and at the end the critic at the policy's mean action."""
+    actions = torch.tensor([[[[0.5], [-0.2]], [[0.0], [0.1]]]])
+    found = recognisable()._follow(torch.full((1, 1, 1), 1.0), actions)
+    by_hand = [
+        -(1.5**2) - 0.9 * 1.3**2 + 0.81 * (10.0 * 1.3 + 0.3),
+        -(1.0**2) - 0.9 * 1.1**2 + 0.81 * (10.0 * 1.1 + 0.3),
+    ]
+    assert found.returns[0].tolist() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_the_policy_proposes_the_first_population():
+    action = recognisable(iterations=1).mean_action(torch.zeros(1, 1, 1))
+    assert float(action) == pytest.approx(0.3, abs=0.01)
+
+
+def test_actions_stay_within_their_limits():
+    elites = Candidates(torch.linspace(-0.9, 0.9, 8).reshape(1, 4, 2, 1), torch.zeros(1, 4))
+    actions = recognisable()._refine(torch.zeros(1, 1, 1), elites).actions
+    assert (actions.min(), actions.max()) == (-1.0, 1.0)
+
+
+def test_elites_are_kept_until_better_ones_are_found(monkeypatch):
+    found = recognisable(iterations=2)
+    worse = Candidates(torch.full((1, 64, 2, 1), -0.9), torch.full((1, 64), -1e6))
+    monkeypatch.setattr(found, "_refine", lambda state, elites: worse)
+    assert float(found.mean_action(torch.zeros(1, 1, 1))) == pytest.approx(0.3, abs=0.01)
+
+
+def test_a_sequence_that_diverges_is_the_last_and_not_the_best():
+    """From 0.5 the best action is -0.5; above 0.4 the model has no number for what follows."""
+    found = planner(value=nothing, dynamics=Cliff(), iterations=6)
+    first = found._propose(torch.full((1, 1, 1), 0.5))
+    assert not first.returns.isfinite().all(), "the policy proposes none that diverges"
+    assert first.best(8).returns.isfinite().all()
+    assert found.mean_action(torch.full((1, 1, 1), 0.5)).item() == pytest.approx(-0.5, abs=0.1)
+
+
+def test_a_model_that_always_diverges_is_an_error():
+    found = planner(seeds=(0, 1), value=nothing, dynamics=Cliff())
+    start = torch.tensor([[[0.0]], [[5.0]]])
+    with pytest.raises(FloatingPointError, match=r"64 sequences only \[\d+, 0\].* 8 are needed"):
+        found.mean_action(start)
 
 
 def test_seeds_plan_for_themselves():

@@ -1,15 +1,18 @@
 """`maac-bench evaluate`: the policies of a run directory, tested."""
 
 import json
+import math
 
 import pandas as pd
 import pytest
+import torch
 
 from maac_bench.__main__ import main
 from maac_bench.checkpoint import capture
 from maac_bench.config import to_dict
 from maac_bench.episodes import Episodes
 from maac_bench.evaluation import run_episode
+from maac_bench.planning import PlannerSettings
 from maac_bench.run import RunDirectory
 from maac_bench.run_evaluation import evaluate_run, open_run
 from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training
@@ -62,6 +65,37 @@ def test_the_table_of_a_checkpoint_that_was_asked_for_has_its_own_file(trained):
     assert main(["evaluate", str(path), "--episodes", "2", "--rollout", "1"]) == 0
     assert (path / "evaluation.csv").read_bytes() == newest
     assert set(pd.read_csv(path / "evaluation-1.csv")["rollout"]) == {1}
+
+
+def test_a_return_that_is_not_finite_is_said_and_not_left_out(trained, capsys, monkeypatch):
+    path, _ = trained
+    play, count = run_episode, []
+
+    def broken(policy, environments):
+        record = play(policy, environments)
+        count.append(0)
+        if len(count) == 2:
+            record.rewards[3, 1] = math.nan
+        return record
+
+    monkeypatch.setattr("maac_bench.run_evaluation.run_episode", broken)
+    assert main(["evaluate", str(path), "--episodes", "3"]) == 2
+    printed = capsys.readouterr()
+    assert "seed 4: nan ± nan\n" in printed.out
+    assert "return nan ± nan over 2 seeds" in printed.out
+    assert "the return is not finite: seed 4 in episode 1." in printed.err
+    assert pd.read_csv(path / "evaluation.csv")["return"].isna().sum() == 1
+
+
+def test_every_episode_is_planned_with_noise_of_its_own(trained, monkeypatch):
+    path, _ = trained
+    monkeypatch.setattr(
+        "maac_bench.run_evaluation.Planner", lambda agent, world, planner, noise: noise.normal(3)
+    )
+    run = open_run(path)
+    first, again, second = (run.decider(PlannerSettings(), episode) for episode in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
 
 
 def test_a_configuration_that_is_not_the_checkpoints_is_refused(trained, capsys):

@@ -12,7 +12,7 @@ from maac_bench.run import RunDirectory
 from maac_bench.run_evaluation import evaluate_run, open_run
 from maac_bench.tasks import make_env
 from maac_bench.tasks.drawing import cart_pole_lines, pendulum_lines, picture
-from maac_bench.video import record_video, require_format
+from maac_bench.video import _stride, _writer, record_video, require_format
 from tests.maac_bench.trainers import PENDULUM, STEPS, tiny_config, tiny_trainer, tiny_training
 
 CART_POLE, INTEGRATOR = "maac_bench/CartPole-v0", "maac_bench/DoubleIntegrator-v0"
@@ -70,6 +70,27 @@ def test_a_fast_task_is_filmed_with_fewer_pictures(tmp_path, monkeypatch):
     assert len(iio.imread(film)) <= 1 + STEPS // 2
 
 
+@pytest.mark.parametrize(
+    ("rate", "suffix", "stride"),
+    [
+        (20.0, ".gif", 1),
+        (125.0, ".gif", 5),  # three would last 2.4 hundredths of a second
+        (60.0, ".gif", 3),
+        (24.0, ".gif", 1),  # only six would do, and are too few
+        (125.0, ".mp4", 3),
+    ],
+)
+def test_pictures_last_as_long_as_the_format_can_say(rate, suffix, stride):
+    assert _stride(rate, suffix) == stride
+
+
+def test_a_gif_rounds_what_it_cannot_say(tmp_path):
+    with _writer(tmp_path / "film.gif", 24.0) as film:
+        for k in range(3):
+            film.append_data(np.full((8, 8, 3), 80 * k, np.uint8))
+    assert iio.immeta(tmp_path / "film.gif")["duration"] == 40  # 41.7
+
+
 @pytest.mark.parametrize(("body", "rate"), [("HalfCheetah", 20), ("Hopper", 125)])
 def test_the_papers_tasks_say_how_fast_they_are(body, rate):
     env = make_env(f"maac_bench/{body}-v0")
@@ -100,6 +121,14 @@ def test_a_task_without_a_picture_says_so(tmp_path, monkeypatch, capsys):
     assert main(["evaluate", str(run), "--episodes", "1", "--video", str(film)]) == 2
     assert "'maac_bench/RandomLQG6-v0' has no picture" in capsys.readouterr().err
     assert not film.exists()
+
+
+def test_a_task_that_draws_nothing_says_so_before_the_work(tmp_path, monkeypatch, capsys):
+    run = make_run(tmp_path / "run", monkeypatch)
+    monkeypatch.setattr("gymnasium.Wrapper.render", lambda self: None)
+    monkeypatch.setattr("maac_bench.cli.runs.evaluate_run", pytest.fail)
+    assert main(["evaluate", str(run), "--video", str(tmp_path / "film.gif")]) == 2
+    assert f"{PENDULUM} cannot be drawn: its render() gives no picture" in capsys.readouterr().err
 
 
 def test_mp4_without_its_package_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
