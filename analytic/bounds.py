@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from analytic.constants import Constants
-from analytic.lqg import check_count, check_discount, check_nonnegative
+from analytic.lqg import Array, check_count, check_discount, check_nonnegative
 
 Form: TypeAlias = Literal["printed", "corrected"]
 
@@ -21,9 +22,20 @@ def _corrected(form: str) -> bool:
     return form == "corrected"
 
 
+def _times(size: float, growth: Array | float) -> Array:
+    """`size * growth`, and 0 for a size of 0 however far the growth has gone."""
+    return np.multiply(size, growth) if size else np.zeros_like(growth)
+
+
+def _bound(value: ArrayLike) -> float:
+    """A bound larger than any number is no bound: inf, and never nan."""
+    return float(np.nan_to_num(value, nan=np.inf, posinf=np.inf))
+
+
 def geometric(ratio: float, terms: int) -> float:
     """`sum_{k < terms} ratio^k`, finite at ratio = 1 where the quotient form is not."""
-    return float(np.sum(np.float64(ratio) ** np.arange(terms)))
+    with np.errstate(over="ignore"):
+        return float(np.sum(np.float64(ratio) ** np.arange(terms)))
 
 
 def model_sum(constants: Constants, horizon: int, gamma: float, form: Form = "corrected") -> float:
@@ -36,9 +48,11 @@ def model_sum(constants: Constants, horizon: int, gamma: float, form: Form = "co
     check_discount(gamma)
     c, steps = constants, range(check_count("horizon", horizon, 0))
     weight = np.float64(gamma * c.K)
-    if _corrected(form):
-        return float(c.eps_f * c.L_r * sum(weight**t * geometric(c.L, t + 1) for t in steps))
-    return float(c.eps_f * c.L * sum(weight**t * geometric(c.L, t) for t in steps))
+    with np.errstate(over="ignore", invalid="ignore"):
+        if _corrected(form):
+            terms = sum(weight**t * geometric(c.L, t + 1) for t in steps)
+            return _bound(_times(c.eps_f * c.L_r, terms))
+        return _bound(_times(c.eps_f * c.L, sum(weight**t * geometric(c.L, t) for t in steps)))
 
 
 def sensitivity_gap(constants: Constants, t: int) -> float:
@@ -48,12 +62,13 @@ def sensitivity_gap(constants: Constants, t: int) -> float:
     the printed recursion it keeps the policy's own parameter derivative, which enters at every
     step and differs between the two trajectories (eps_pi), and the constant C.
     """
-    if t == 0:
-        return 0.0
     c, k = constants, np.arange(t)
-    growth = np.float64(c.L) ** (t - 1 - k)
-    source = c.eps_f * c.C * np.float64(c.K) ** k + c.L_f * c.eps_pi
-    return float((1.0 + c.L_pi) * np.sum(growth * source) + c.eps_pi)
+    if t == 0 or not (c.eps_f or c.eps_pi):
+        return 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        growth = np.float64(c.L) ** (t - 1 - k)
+        source = _times(c.eps_f * c.C, np.float64(c.K) ** k) + c.L_f * c.eps_pi
+        return _bound((1.0 + c.L_pi) * np.sum(growth * source) + c.eps_pi)
 
 
 def lemma_4_1(constants: Constants, horizon: int, gamma: float, form: Form = "corrected") -> float:
@@ -68,23 +83,25 @@ def lemma_4_1(constants: Constants, horizon: int, gamma: float, form: Form = "co
         horizon: H.
         gamma: discount.
         form: which of the two.
+
+    Returns:
+        inf where it is larger than any number.
     """
     check_discount(gamma)
     c, H = constants, check_count("horizon", horizon, 0)
-    if not _corrected(form):
-        weight = np.float64(gamma * c.K) ** H
-        terminal = weight * (c.eps_Q + c.L_Q * c.eps_f * geometric(c.L, H))
-        return model_sum(c, H, gamma, "printed") + float(terminal)
-    growth = c.C * np.float64(c.K) ** np.arange(H + 1)
-    gaps = np.array([sensitivity_gap(c, t) for t in range(H + 1)])
-    discounts = np.float64(gamma) ** np.arange(H + 1)
-    rewards = np.sum(discounts[:H] * (_at_later_steps(c.eps_r, H) * growth[:H] + c.L_r * gaps[:H]))
-    return float(rewards + discounts[H] * (c.eps_Q * growth[H] + c.L_Q * gaps[H]))
-
-
-def _at_later_steps(size: float, horizon: int) -> np.ndarray:
-    """`size` at t = 1 ... H - 1 and 0 at t = 0, where both trajectories still agree."""
-    return np.where(np.arange(horizon) > 0, size, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not _corrected(form):
+            error = c.eps_Q + float(_times(c.L_Q * c.eps_f, geometric(c.L, H)))
+            terminal = _times(error, np.float64(gamma * c.K) ** H)
+            return _bound(model_sum(c, H, gamma, "printed") + terminal)
+        growth = c.C * np.float64(c.K) ** np.arange(H + 1)
+        gaps = np.array([sensitivity_gap(c, t) for t in range(H + 1)])
+        discounts = np.float64(gamma) ** np.arange(H + 1)
+        # At t = 0 both trajectories still agree in what a reward's derivative is.
+        differences = _times(c.eps_r, growth[:H]) * (np.arange(H) > 0)
+        rewards = np.sum(discounts[:H] * (differences + _times(c.L_r, gaps[:H])))
+        terminal = discounts[H] * (_times(c.eps_Q, growth[H]) + _times(c.L_Q, gaps[H]))
+        return _bound(rewards + terminal)
 
 
 def lemma_4_2(
@@ -111,8 +128,9 @@ def lemma_4_2(
         form: printed or corrected.
     """
     check_nonnegative(step_size=step_size, curvature=curvature)
-    bound = step_size * np.sqrt(curvature / 2.0) * lemma_4_1(constants, horizon, gamma, form)
-    return float(min(bound, 1.0)) if _corrected(form) else float(bound)
+    gradient = lemma_4_1(constants, horizon, gamma, form)
+    bound = _times(step_size * np.sqrt(curvature / 2.0), gradient)
+    return min(float(bound), 1.0) if _corrected(form) else float(bound)
 
 
 def return_loss(
@@ -155,4 +173,5 @@ def theorem_4_1(
     """
     variation = lemma_4_2(constants, horizon, gamma, step_size, curvature, form)
     extra = 1.0 if _corrected(form) else step_size
-    return extra * return_loss(variation, r_max, gamma, form)
+    # The loss is linear in the variation, which may be infinite as printed.
+    return float(_times(extra * return_loss(1.0, r_max, gamma, form), variation))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analytic.exact import block_diagonal, closed_loop
-from analytic.lqg import LQG, Array, check_count, matrix_root
+from analytic.lqg import LQG, Array, check_count, matrix_root, no_overflow
 from analytic.objective import LinearModel, QuadraticCritic, resolve
 
 
@@ -67,12 +67,28 @@ def lipschitz_constants(
         critic: learned critic; None is the exact Q-function of K.
 
     Raises:
-        UnstablePolicyError: K has no exact Q-function.
+        UnstablePolicyError: K has no exact Q-function, or the model's trajectories grow beyond any
+            number.
         ValueError: shapes do not fit or the horizon is negative.
     """
     K, horizon = lqg.gain(K), check_count("horizon", horizon, 0)
     _, true_critic = resolve(lqg, K, None, None)
     model, critic = resolve(lqg, K, model, critic)
+    with no_overflow(f"a trajectory of {horizon} steps") as check:
+        found = _constants(lqg, K, horizon, model, critic, true_critic)
+        for value in found:
+            check(value)
+    return found
+
+
+def _constants(
+    lqg: LQG,
+    K: Array,
+    horizon: int,
+    model: LinearModel,
+    critic: QuadraticCritic,
+    true_critic: QuadraticCritic,
+) -> Constants:
     n, m = lqg.n, lqg.m
     lift = np.vstack([np.eye(n), -K])
     cost = 2.0 * block_diagonal(lqg.Q, lqg.R)

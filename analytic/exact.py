@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import solve_discrete_are, solve_discrete_lyapunov
 
-from analytic.lqg import LQG, Array, UnstablePolicyError, check_count
+from analytic.lqg import LQG, Array, UnstablePolicyError, check_count, no_overflow
 
 
 class Evaluation(NamedTuple):
@@ -102,7 +102,8 @@ def evaluate(lqg: LQG, K: ArrayLike, T: int | None = None) -> Evaluation:
         The record; with a finite T the value functions are those at t = 0.
 
     Raises:
-        UnstablePolicyError: infinite horizon and the discounted return diverges.
+        UnstablePolicyError: infinite horizon and the discounted return diverges, or a finite one
+            at which it is larger than any number.
         ValueError: K has the wrong shape or is not finite, or T < 1.
     """
     K = lqg.gain(K)
@@ -124,16 +125,20 @@ def evaluate(lqg: LQG, K: ArrayLike, T: int | None = None) -> Evaluation:
 def _evaluate_finite(lqg: LQG, K: Array, T: int) -> Evaluation:
     T = check_count("T", T, 1)
     P, c = np.zeros((lqg.n, lqg.n)), 0.0
-    for _ in range(T):
-        G = q_matrix(lqg, P)
-        d = lqg.gamma * (float(np.trace(P @ lqg.W)) + c)
-        P, c = on_policy(G, K), d + float(np.trace(lqg.action_cov @ G[lqg.n :, lqg.n :]))
     A_K, drive = closed_loop(lqg.A, lqg.B, K), noise_drive(lqg)
     M, S = lqg.M0, np.zeros((lqg.n, lqg.n))
-    for t in range(T):
-        S = S + lqg.gamma**t * M
-        M = A_K @ M @ A_K.T + drive
-    return Evaluation(J=-float(np.trace(P @ lqg.M0)) - c, P=P, c=c, G=G, d=d, S=S)
+    with no_overflow(f"the return of {T} rewards") as check:
+        for _ in range(T):
+            G = q_matrix(lqg, P)
+            d = lqg.gamma * (float(np.trace(P @ lqg.W)) + c)
+            P, c = on_policy(G, K), d + float(np.trace(lqg.action_cov @ G[lqg.n :, lqg.n :]))
+        for t in range(T):
+            S = S + lqg.gamma**t * M
+            M = A_K @ M @ A_K.T + drive
+        found = Evaluation(J=-float(np.trace(P @ lqg.M0)) - c, P=P, c=c, G=G, d=d, S=S)
+        for value in found:
+            check(value)
+    return found
 
 
 def policy_gradient(lqg: LQG, K: ArrayLike, T: int | None = None) -> Array:
@@ -157,10 +162,9 @@ def policy_gradient(lqg: LQG, K: ArrayLike, T: int | None = None) -> Array:
         evaluation = evaluate(lqg, K)
         return -2.0 * gradient_factor(evaluation.G, K) @ evaluation.S
     T = check_count("T", T, 1)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with no_overflow(f"the gradient of {T} rewards") as check:
         result = finite_gradient(lqg, K, T, terminal=np.zeros((lqg.n + lqg.m, lqg.n + lqg.m)))
-    if not np.isfinite(result).all():
-        raise UnstablePolicyError(f"K is unstable: the gradient of {T} rewards overflows")
+        check(result)
     return result
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,7 +17,22 @@ _RELATIVE_TOLERANCE = 1e-9
 
 
 class UnstablePolicyError(ValueError):
-    """The discounted return of this gain is infinite: sqrt(gamma) * rho(A - B K) >= 1."""
+    """The discounted return of this gain is infinite: sqrt(gamma) * rho(A - B K) >= 1.
+
+    Or a finite sum along its trajectories, true or learned ones, is larger than any number.
+    """
+
+
+@contextmanager
+def no_overflow(what: str) -> Iterator[Callable[[ArrayLike], None]]:
+    """Gives a check that raises UnstablePolicyError, naming what overflows, for inf and nan."""
+
+    def check(value: ArrayLike) -> None:
+        if not np.isfinite(value).all():
+            raise UnstablePolicyError(f"K is unstable: {what} overflows")
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        yield check
 
 
 def as_matrix(name: str, value: ArrayLike, shape: tuple[int, int] | None = None) -> Array:
@@ -65,6 +82,13 @@ def check_count(name: str, value: object, minimum: int) -> int:
     if not (number >= minimum and number % 1 == 0):
         raise ValueError(f"{name} must be a whole number of at least {minimum}, got {value!r}")
     return int(number)
+
+
+def check_finite(**values: object) -> None:
+    """ValueError naming the first value that is not a finite number."""
+    for name, value in values.items():
+        if not (isinstance(value, int | float | np.number) and np.isfinite(float(value))):
+            raise ValueError(f"{name} must be finite, got {value!r}")
 
 
 def check_nonnegative(**values: object) -> None:

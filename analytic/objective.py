@@ -21,7 +21,7 @@ from analytic.exact import (
     on_policy,
     policy_gradient,
 )
-from analytic.lqg import LQG, Array, as_matrix, as_symmetric, check_count
+from analytic.lqg import LQG, Array, as_matrix, as_symmetric, check_count, check_finite, no_overflow
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +60,7 @@ class QuadraticCritic:
         G = as_matrix("critic.G", G)
         if G.shape[0] != G.shape[1]:
             raise ValueError(f"critic.G must be square, got shape {list(G.shape)}")
-        if not np.isfinite(d):
-            raise ValueError(f"critic.d must be finite, got {d}")
+        check_finite(**{"critic.d": d})
         object.__setattr__(self, "G", as_matrix("critic.G", 0.5 * (G + G.T)))
         object.__setattr__(self, "d", float(d))
 
@@ -132,7 +131,8 @@ def maac_objective(
             is zero); None is the infinite horizon.
 
     Raises:
-        UnstablePolicyError: the exact critic is asked for and does not exist.
+        UnstablePolicyError: the exact critic is asked for and does not exist, or the model's
+            trajectories grow beyond any number.
         ValueError: shapes do not fit or the horizon is out of range.
     """
     K, horizon = lqg.gain(K), check_count("horizon", horizon, 0)
@@ -141,11 +141,14 @@ def maac_objective(
     drive = model.W + model.B @ lqg.action_cov @ model.B.T
     cost = block_diagonal(lqg.Q, lqg.R)
     value, M = 0.0, lqg.M0
-    for t in range(horizon):
-        value -= lqg.gamma**t * _expected_quadratic(cost, K, M, lqg.action_cov)
-        M = A_K @ M @ A_K.T + drive
-    terminal = _expected_quadratic(critic.G, K, M, lqg.action_cov) + critic.d
-    return value - lqg.gamma**horizon * terminal
+    with no_overflow(f"the objective of {horizon} model steps") as check:
+        for t in range(horizon):
+            value -= lqg.gamma**t * _expected_quadratic(cost, K, M, lqg.action_cov)
+            M = A_K @ M @ A_K.T + drive
+        terminal = _expected_quadratic(critic.G, K, M, lqg.action_cov) + critic.d
+        value -= lqg.gamma**horizon * terminal
+        check(value)
+    return value
 
 
 def _expected_quadratic(G: Array, K: Array, M: Array, action_cov: Array) -> float:
@@ -169,7 +172,10 @@ def maac_gradient(
     """
     K, horizon = lqg.gain(K), check_count("horizon", horizon, 0)
     model, critic = resolve(lqg, K, model, critic, _remaining(horizon, T))
-    return finite_gradient(lqg, K, horizon, critic.G, model.A, model.B, model.W)
+    with no_overflow(f"the gradient of {horizon} model steps") as check:
+        result = finite_gradient(lqg, K, horizon, critic.G, model.A, model.B, model.W)
+        check(result)
+    return result
 
 
 class GradientError(NamedTuple):

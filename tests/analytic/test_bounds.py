@@ -4,7 +4,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from analytic import Constants, bounds, lipschitz_constants, maac_gradient
+from analytic import (
+    Constants,
+    bounds,
+    double_integrator,
+    lipschitz_constants,
+    maac_gradient,
+    optimal_gain,
+)
 from analytic.bounds import (
     geometric,
     lemma_4_1,
@@ -239,3 +246,29 @@ def test_meaningless_arguments_are_named(call, message):
     constants = Constants(*[1.0] * len(Constants._fields))
     with pytest.raises(ValueError, match=message):
         call(constants)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({}, 0.0),  # nothing is wrong, however far the growth that would multiply it
+        ({"eps_f": 1e-9, "C": 1.0, "L_r": 1.0, "L_Q": 1.0}, np.inf),
+        ({"eps_Q": 1e-9, "C": 1.0, "L_Q": 1.0}, np.inf),
+    ],
+)
+def test_bounds_beyond_all_numbers_are_infinite_and_never_nan(form, wrong, expected):
+    c = Constants(**dict.fromkeys(Constants._fields, 0.0) | {"L_f": 9.0, "K": 9.0} | wrong)
+    bound = lemma_4_1(c, 1200, 0.99, form)
+    assert bound == expected
+    assert sensitivity_gap(c, 1200) in (0.0, np.inf)
+    largest = min(1.0, bound) if form == "corrected" else bound
+    assert lemma_4_2(c, 1200, 0.99, 0.1, 1.0, form) == largest
+    assert lemma_4_2(c, 1200, 0.99, 0.0, 1.0, form) == 0.0  # no step, no difference
+    assert not np.isnan(theorem_4_1(c, 1200, 0.99, 0.1, 1.0, 1.0, form))
+
+
+def test_an_exact_model_and_critic_have_a_bound_of_zero_at_any_horizon():
+    lqg = double_integrator()
+    found = lipschitz_constants(lqg, 0.5 * optimal_gain(lqg), 1200)
+    assert lemma_4_1(found, 1200, lqg.gamma) == 0.0

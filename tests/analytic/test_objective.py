@@ -8,6 +8,7 @@ from analytic import (
     double_integrator,
     evaluate,
     gradient_error,
+    lipschitz_constants,
     maac_gradient,
     maac_objective,
     optimal_gain,
@@ -210,6 +211,7 @@ def test_what_does_not_fit_the_problem_is_named(call, arguments, message):
         (lambda: QuadraticCritic(np.ones((2, 3))), r"^critic\.G must be square"),
         (lambda: QuadraticCritic([[np.nan]]), r"^critic\.G has entries that are not finite"),
         (lambda: QuadraticCritic([[1.0]], np.inf), r"^critic\.d must be finite"),
+        (lambda: QuadraticCritic([[1.0]], "x"), r"^critic\.d must be finite, got 'x'"),
     ],
 )
 def test_a_malformed_model_or_critic_is_named(build, message):
@@ -279,10 +281,28 @@ def test_what_is_no_model_or_critic_is_named(options, message):
         maac_gradient(lqg, 0.5 * optimal_gain(lqg), 2, **options)
 
 
-def test_a_gradient_too_large_for_numbers_is_refused():
+def test_what_is_too_large_for_numbers_is_refused():
     lqg = double_integrator()
+    best = optimal_gain(lqg)
     with pytest.raises(UnstablePolicyError, match="gradient of 2000 rewards overflows"):
-        policy_gradient(lqg, -100 * optimal_gain(lqg), T=2000)
+        policy_gradient(lqg, -100 * best, T=2000)
+    with pytest.raises(UnstablePolicyError, match="return of 2000 rewards overflows"):
+        evaluate(lqg, -100 * best, T=2000)
+
+
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [
+        (maac_objective, "the objective of 400 model steps"),
+        (maac_gradient, "the gradient of 400 model steps"),
+        (gradient_error, "the gradient of 400 model steps"),
+        (lipschitz_constants, "a trajectory of 400 steps"),
+    ],
+)
+def test_a_model_whose_trajectories_overflow_is_refused(call, what):
+    lqg = double_integrator()
+    with pytest.raises(UnstablePolicyError, match=f"{what} overflows"):
+        call(lqg, 0.5 * optimal_gain(lqg), 400, model=LinearModel(9.0 * lqg.A, lqg.B))
 
 
 @pytest.mark.parametrize(
