@@ -47,12 +47,13 @@ class Simulator(NamedTuple):
         return bool(self.model.nq != self.model.nv)
 
     def place(self, state: Array, action: Array) -> None:
-        """Put the simulation into a state: hidden positions 0, quaternion normalised."""
+        """Put the simulation into a state: hidden positions 0.
+
+        The simulator normalises a quaternion itself; the chart needs its length as it is.
+        """
         positions = self.model.nq - self.task.hidden
         self.data.qpos[: self.task.hidden] = 0.0
         self.data.qpos[self.task.hidden :] = state[:positions]
-        if self.rotates:
-            self.data.qpos[_ROTATION] /= np.linalg.norm(self.data.qpos[_ROTATION])
         self.data.qvel[:] = state[positions:]
         self.data.ctrl[:] = action
         self.data.time = 0.0

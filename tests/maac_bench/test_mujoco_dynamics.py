@@ -10,6 +10,7 @@ from maac_bench.tasks.mujoco_dynamics import (
     mujoco_dynamics,
     transition_jacobian,
 )
+from maac_bench.tasks.mujoco_env import PaperEnv
 from maac_bench.tasks.mujoco_paper import PAPER_TASKS
 from maac_bench.types import ModelNoise
 
@@ -73,12 +74,63 @@ def test_a_step_is_the_environments(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_is_a_function_of_state_and_action(name):
+    """Not of what was simulated before, nor of where the solver was left; in contact."""
+    simulator, rng = mujoco_dynamics(name).simulator, np.random.default_rng(0)
+    touching = [row for row in episode(name, 100) if row[3]]
+    (first, a, *_), *_ = touching
+    assert len(touching) > 30
+    for state, action, *_ in touching:
+        expected = simulator.step(state, action)
+        simulator.jacobian(first, a)
+        simulator.data.qacc_warmstart[:] = 1e3 * rng.standard_normal(simulator.model.nv)
+        np.testing.assert_array_equal(simulator.step(state, action), expected)
+
+
+def test_the_length_of_a_quaternion_means_nothing():
+    """Learned or perturbed ones are not of length 1; by the length, all slopes are smaller."""
+    simulator = mujoco_dynamics("maac_bench/Ant-v0").simulator
+    state, action = in_the_air("maac_bench/Ant-v0", 0)
+    longer = state.copy()
+    longer[1:5] *= 2.0
+    np.testing.assert_allclose(
+        simulator.step(longer, action), simulator.step(state, action), rtol=0, atol=1e-12
+    )
+    by_longer, by_state = (
+        simulator.jacobian(longer, action)[0],
+        simulator.jacobian(state, action)[0],
+    )
+    np.testing.assert_allclose(2.0 * by_longer[:, 1:5], by_state[:, 1:5], rtol=0, atol=1e-6)
+    assert relative_error(simulator, longer, action) < 1e-4
+
+
+@pytest.mark.parametrize("broken", ["state", "speed", "action"])
+def test_an_unstable_simulation_is_an_error_and_no_rest_pose(broken):
+    name = "maac_bench/Hopper-v0"
     simulator = mujoco_dynamics(name).simulator
-    (first, a, *_), *_, (last, b, *_) = episode(name, 30)
-    expected = simulator.step(last, b)
-    simulator.step(first, a)
-    simulator.jacobian(first, a)
-    np.testing.assert_array_equal(simulator.step(last, b), expected)
+    good, action, *_ = episode(name, 3)[-1]
+    state, control = good.copy(), action.copy()
+    if broken == "action":
+        control[1] = np.nan
+    else:
+        state[3 if broken == "state" else 8] = np.nan if broken == "state" else 1e11
+    for go in (simulator.step, simulator.jacobian):
+        with pytest.raises(FloatingPointError, match="the true simulation is unstable"):
+            go(state, control)
+    assert np.isfinite(simulator.step(good, action)).all(), "it goes on with another state"
+
+
+def test_an_unstable_environment_has_no_observation_until_its_reset():
+    env = PaperEnv("Hopper")
+    env.reset(seed=0)
+    env.data.qvel[2] = 1e11
+    for _ in range(2):
+        observation, reward, terminated, truncated, _ = env.step(np.zeros(3, np.float32))
+        assert np.isnan(observation).all()
+        assert np.isnan(reward)
+        assert not (terminated or truncated)
+    env.reset(seed=0)
+    assert np.isfinite(env.step(np.zeros(3, np.float32))[0]).all()
+    env.close()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -113,15 +165,28 @@ def test_the_jacobian_in_contact(name):
     assert np.median(errors) < 1e-6
 
 
+def test_contact_forces_are_converged_beyond_the_differences():
+    """With the solver's default tolerance one of these states is off by 2e-3."""
+    name = "maac_bench/Walker2d-v0"
+    simulator = mujoco_dynamics(name).simulator
+    touching = [row for row in episode(name, 100) if row[3]][::3]
+    assert max(relative_error(simulator, state, action) for state, action, *_ in touching) < 1e-4
+
+
 def test_both_routes_to_the_jacobian_agree():
-    """MuJoCo's own differences, and ours for the integrator that it does not support."""
+    """MuJoCo's own differences, and ours for the integrator that it does not support.
+
+    At and beyond the limits of the controls, too: one-sided, and zero.
+    """
     simulator = mujoco_dynamics("maac_bench/HalfCheetah-v0").simulator
     for state, action, *_ in episode("maac_bench/HalfCheetah-v0", 40)[::8]:
-        simulator.place(state, action)
-        for own, theirs in zip(
-            central_differences(simulator), transition_jacobian(simulator), strict=True
-        ):
-            np.testing.assert_allclose(own, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
+        for control in (action, np.sign(action), 1.5 * np.sign(action)):
+            simulator.place(state, control)
+            for own, theirs in zip(
+                central_differences(simulator), transition_jacobian(simulator), strict=True
+            ):
+                atol = 1e-5 * max(1e-3, np.abs(theirs).max())
+                np.testing.assert_allclose(own, theirs, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("name", NAMES)
