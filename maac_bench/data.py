@@ -28,9 +28,14 @@ def require_positive(config: object, *names: str) -> None:
 
 
 def require_whole(config: DataclassInstance) -> None:
-    """ValueError naming the first field declared as int or as several of them that holds others."""
+    """ValueError naming the first field declared as int or as several of them that holds others.
+
+    None is no number, and fine where it is declared.
+    """
     for field in fields(config):
         value, declared = getattr(config, field.name), str(field.type)
+        if value is None and declared.endswith("| None"):
+            continue
         if declared.startswith("tuple[int") and not isinstance(value, tuple):
             raise ValueError(f"{field.name} must be a tuple, got {value}")
         if declared.startswith(("int", "tuple[int")):

@@ -12,7 +12,7 @@ import torch
 
 from maac_bench.agent import Agent
 from maac_bench.config import from_dict
-from maac_bench.data import StreamFactory
+from maac_bench.data import StreamFactory, require_whole
 from maac_bench.gradient_parts import PARTS, Gradients, Setting, Through, horizon_gradients
 from maac_bench.gradient_quality import OUTLIER, measure
 from maac_bench.products import fast_products
@@ -57,6 +57,7 @@ class Measurement:
 
     def __post_init__(self) -> None:
         """Refuse what gives no numbers."""
+        require_whole(self)
         if self.samples < 4:
             raise ValueError(f"samples must be at least 4, got {self.samples}")
         if self.through not in typing.get_args(Through):

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from maac_bench.data import require_whole
 from maac_bench.rollout import draw_rollout_noise
 from maac_bench.streams import Streams
 from maac_bench.types import Gradient, Policy, Problem, RolloutNoise
@@ -48,6 +49,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
+        require_whole(self)
         if self.horizon < 0:
             raise ValueError(f"horizon must be at least 0, got {self.horizon}")
         if self.terminal_samples < 1:

@@ -297,6 +297,8 @@ def test_replicates_do_not_depend_on_how_they_are_chunked(monkeypatch):
     ("options", "message"),
     [
         ({"horizon": -1}, "horizon must be at least 0, got -1"),
+        ({"horizon": 2.5}, "horizon must be whole, got 2.5"),
+        ({"terminal_samples": 1.5}, "terminal_samples must be whole, got 1.5"),
         ({"terminal_samples": 0}, "terminal_samples must be at least 1"),
         ({"smoothing": 0.0}, "smoothing must be positive"),
         ({"smoothing": float("nan")}, "smoothing must be positive"),

@@ -132,6 +132,23 @@ def test_score_functions_have_the_exact_expectations(horizon):
     assert_mean(tail(horizon), analytic.maac_gradient(case.lqg, case.gain, horizon))
 
 
+def test_the_critic_as_baseline_makes_score_functions_less_noisy(monkeypatch):
+    """What the state lets expect does not count as a surprise, from the second action on."""
+    case = make_case()
+    start, noise = replicated(*draw(case, 4000), 4)
+
+    def spread():
+        true, _ = score_gradients(make_setting(case), start, noise, [4])
+        return float(true(4).var(dim=1).sum())
+
+    with_baseline = spread()
+    monkeypatch.setattr(
+        "maac_bench.gradient_parts.value_baseline",
+        lambda problem, policy, state: torch.zeros_like(state[..., 0]),
+    )
+    assert with_baseline < 0.8 * spread()
+
+
 @pytest.mark.parametrize("scope", ["first", "path"])
 @pytest.mark.parametrize("horizon", [0, 2])
 def test_score_functions_agree_with_pathwise_gradients(scope, horizon):

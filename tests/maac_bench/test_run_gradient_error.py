@@ -1,5 +1,7 @@
 """`maac-bench gradient-error`: a run directory's actor gradient against the true dynamics."""
 
+import json
+import shutil
 from dataclasses import replace
 
 import pandas as pd
@@ -9,7 +11,7 @@ import torch
 from maac_bench.__main__ import main
 from maac_bench.checkpoint import capture
 from maac_bench.config import to_dict
-from maac_bench.gradient_parts import PARTS
+from maac_bench.gradient_parts import PARTS, horizon_gradients
 from maac_bench.run import RunDirectory
 from maac_bench.run_gradient_error import Measurement, _blocks, gradient_error
 from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training
@@ -74,6 +76,30 @@ def test_score_functions_smooth_the_same_parts(trained, monkeypatch):
     at = table.set_index(["horizon", "part"])
     assert (at.loc[(0, "model"), "cosine"] > 0.95).all()
     assert (at.loc[(0, "critic"), "cosine"] < at.loc[(0, "model"), "cosine"].min()).all()
+
+
+def test_the_runs_own_objective_is_measured_from_different_states(trained, tmp_path, monkeypatch):
+    """Whose entropy counts and how many terminal actions: as the run was configured."""
+    path = tmp_path / "other"
+    shutil.copytree(trained, path)
+    identity = json.loads((path / "config.json").read_text())
+    identity["config"]["actor"] |= {"entropy": "first", "terminal_samples": 3}
+    (path / "config.json").write_text(json.dumps(identity))
+    seen = []
+
+    def spy(setting, start, noise, *rest):
+        seen.append((setting, start, noise))
+        return horizon_gradients(setting, start, noise, *rest)
+
+    monkeypatch.setattr("maac_bench.run_gradient_error.horizon_gradients", spy)
+    assert main(["gradient-error", str(path), *OPTIONS]) == 0
+    ((setting, start, noise),) = seen
+    assert setting.entropy == "first"
+    assert noise.terminal.shape[-2] == 3
+    assert setting.learned.dynamics is not setting.true.dynamics
+    for states in start[:, :, 0]:
+        assert len(states.unique(dim=0)) > 2  # of four, drawn with replacement
+    assert not torch.equal(start[0], start[1])
 
 
 def test_a_gradient_that_is_not_finite_is_named(trained, monkeypatch, capsys):
@@ -152,3 +178,12 @@ def test_other_tasks_missing_runs_and_missing_checkpoints_are_named(tmp_path, ca
 def test_dials_that_give_no_numbers_are_refused(trained, capsys, options, complaint):
     assert main(["gradient-error", str(trained), *options]) == 2
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "dial",
+    [{"samples": 4.5}, {"reference_steps": 20.5}, {"replicates": 2.5}, {"horizons": (1.5,)}],
+)
+def test_counts_are_whole(dial):
+    with pytest.raises(ValueError, match=f"{next(iter(dial))} must be whole"):
+        Measurement(**dial)

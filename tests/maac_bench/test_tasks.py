@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.envs.classic_control import PendulumEnv
 from gymnasium.utils.env_checker import check_env
 
 import analytic
@@ -346,3 +347,18 @@ def test_an_environment_that_fails_to_start_says_so():
     with pytest.raises(ValueError, match="cannot be made: AttributeError: no such robot"):
         make_training_task("Broken-v0")
     del gym.registry["Broken-v0"]
+
+
+@pytest.mark.parametrize(
+    "space", [gym.spaces.Box(-2, 2, (1,), np.int32), gym.spaces.Discrete(3)], ids=["whole", "few"]
+)
+def test_actions_that_are_not_continuous_are_refused(space):
+    class Steps(PendulumEnv):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.action_space = space
+
+    gym.register("Steps-v0", entry_point=Steps, max_episode_steps=10)
+    with pytest.raises(ValueError, match="'Steps-v0' needs continuous actions in one vector"):
+        make_training_task("Steps-v0")
+    del gym.registry["Steps-v0"]
