@@ -200,7 +200,9 @@ def read_metrics(path: Path, seed: int) -> list[dict[str, str]]:
         rows = [{name: text for name, text in row.items() if text} for row in table]
         for row in rows:
             int(row["rollout"])
-    except (UnicodeDecodeError, csv.Error, KeyError, ValueError) as error:
+            for text in row.values():
+                float(text)
+    except (UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} is damaged ({type(error).__name__}: {error})") from error
     return rows
 
@@ -213,7 +215,19 @@ def checkpoint_rollouts(path: Path) -> list[int]:
 def checkpoint_digest(path: Path, rollout: int) -> str:
     """SHA-256 of the checkpoint after that many rollouts, as it was recorded."""
     record = path / "checkpoint" / f"{_checkpoint_name(rollout)}.json"
-    return str(json.loads(record.read_text())["sha256"])
+    return str(read_record(record, "sha256")["sha256"])
+
+
+def read_record(file: Path, *names: str) -> dict[str, Any]:
+    """A JSON file that has these entries; ValueError naming it otherwise."""
+    try:
+        result = json.loads(file.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{file} is missing or damaged ({error})") from error
+    absent = [name for name in names if not isinstance(result, dict) or name not in result]
+    if absent:
+        raise ValueError(f"{file} is damaged: it has no {absent[0]!r}")
+    return dict(result)
 
 
 def require_checkpoint(path: Path, rollout: int | None = None) -> Snapshot:

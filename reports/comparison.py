@@ -77,9 +77,10 @@ def compare(directories: Sequence[Path]) -> Comparison:
         row: dict[str, Any] = {"task": task, "algo": algo, "seeds": len(of)}
         row |= {"shortest": of.min(), "longest": of.max(), "compared_at": common[str(task)]}
         for measure in ("final", "area"):
-            score = measured[task, algo, measure]
+            # Not there where every evaluation of the algorithm comes after the common ones.
+            score = measured.get((task, algo, measure), {})
             names = {"iqm": measure, "low": f"{measure}_low", "high": f"{measure}_high"}
-            row |= {name: score[key] for key, name in names.items()}
+            row |= {name: score.get(key, float("nan")) for key, name in names.items()}
         rows.append(row)
     finals = scores[scores["measure"] == "final"]
     whole = lengths[[key not in failed for key in lengths.index]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -25,13 +26,18 @@ def write_csv(table: pd.DataFrame, path: Path, digits: str | None = None) -> Non
     Raises:
         OSError: it cannot be written, such as on a full disk; the error names the file.
     """
-    temporary = path.with_suffix(".partial")
+    temporary = partial_of(path)
     try:
         table.to_csv(temporary, index=False, float_format=digits, lineterminator="\n")
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def partial_of(path: Path) -> Path:
+    """Where this process writes a file before it has its name: several may write the same one."""
+    return path.with_name(f"{path.name}.{os.getpid()}.partial")
 
 
 def as_published(table: pd.DataFrame) -> pd.DataFrame:

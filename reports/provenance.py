@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.files import PUBLISHED_DIGITS, ROOT, file_digest, write_csv
+from reports.files import PUBLISHED_DIGITS, ROOT, file_digest, partial_of, write_csv
 
 _PACKAGES = ("gymnasium", "matplotlib", "mujoco", "numpy", "pandas", "scipy", "torch")
 
@@ -97,7 +97,7 @@ def publish(
         return False
     for name in outdated:
         (folder / name).unlink(missing_ok=True)
-    temporary = path.with_suffix(".partial")
+    temporary = partial_of(path)
     temporary.write_text(json.dumps(new, indent=2) + "\n")
     temporary.replace(path)
     return True
@@ -112,7 +112,7 @@ def load(folder: Path) -> dict[str, Any]:
         result: dict[str, Any] = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is damaged ({error}): run the report again") from error
-    if not {"commit", "configuration"} <= set(result):
+    if not isinstance(result, dict) or not {"commit", "configuration"} <= set(result):
         raise ValueError(f"{path} names no commit or configuration: run the report again")
     return result
 

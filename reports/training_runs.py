@@ -6,7 +6,6 @@ own provenance names the commit that trained it.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
@@ -21,7 +20,13 @@ from tqdm import tqdm
 
 from maac_bench.config import Config, to_dict
 from maac_bench.presets import Size, preset
-from maac_bench.run import checkpoint_rollouts, read_identity, read_metrics, require_same
+from maac_bench.run import (
+    checkpoint_rollouts,
+    read_identity,
+    read_metrics,
+    read_record,
+    require_same,
+)
 from maac_bench.training import RunSettings, train
 from reports.files import require_writable
 from reports.provenance import record
@@ -176,17 +181,24 @@ def unfinished(runs: Sequence[TrainingRun], data: pd.DataFrame) -> list[str]:
 
 
 def commits(runs: Sequence[TrainingRun], folder: Path) -> dict[str, str]:
-    """The commit that trained each run there is, and those that continued it, by the run's name."""
+    """The commit that trained each run there is, and those that continued it, by the run's name.
+
+    Raises:
+        ValueError: a run's provenance is missing or damaged.
+    """
     found = {}
     for run in runs:
-        path = folder / run.name / "provenance.json"
-        if path.exists():
-            record = json.loads(path.read_text())
-            later = "".join(
-                f", from episode {entry['from_rollout']} on {entry['commit']}"
-                for entry in record.get("continued", [])
-                if entry["from_rollout"] <= run.rollouts
-            )
+        if (folder / run.name / "config.json").exists():
+            file = folder / run.name / "provenance.json"
+            record = read_record(file, "commit")
+            try:
+                later = "".join(
+                    f", from episode {entry['from_rollout']} on {entry['commit']}"
+                    for entry in record.get("continued", [])
+                    if entry["from_rollout"] <= run.rollouts
+                )
+            except (KeyError, TypeError) as error:
+                raise ValueError(f"{file} is damaged: 'continued' is no list of commits") from error
             found[run.name] = f"{record['commit']}{later}"
     return found
 

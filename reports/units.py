@@ -69,6 +69,8 @@ def run(experiment: Experiment, runs: Path = RUNS) -> pd.DataFrame:
     missing = [name for name, path in paths.items() if not _is_intact(path)]
     if missing:
         _run_missing(experiment, {name: paths[name] for name in missing}, len(paths))
+        if not all(map(_is_intact, paths.values())):
+            raise OSError(f"{directory} has been changed by somebody else: run the same again")
     # Read back even what was just computed: a first and a second run then see the same digits.
     return pd.concat([pd.read_csv(path) for path in paths.values()], ignore_index=True)
 

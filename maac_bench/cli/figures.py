@@ -14,6 +14,7 @@ from maac_bench.tasks import TASKS
 from reports.figures import draw
 from reports.files import ROOT, require_writable
 from reports.page.build import write_page
+from reports.provenance import load
 from reports.registry import REPORTS, folder
 from reports.units import RUNS
 
@@ -52,6 +53,10 @@ class Figure:
             raise ValueError("--redraw draws what is there, --collect publishes first: choose one")
         if self.redraw and self.runs != RUNS:
             raise ValueError("--redraw draws from the tables alone: leave out --runs")
+        if self.redraw and self.profile is not None:
+            held = load(target)["configuration"].get("profile")
+            if held != profile:
+                raise ValueError(f"{target} holds the profile {held}, not {profile}")
         if not self.redraw:
             require_writable(target)  # before the work, not after it
             changed = make_data(profile, target, self.runs)

@@ -23,7 +23,9 @@ def make_data(profile: str, folder: Path, runs: Path = RUNS) -> bool:
     command = f"maac-bench figure estimators --profile {profile}"
     origin = provenance.record(command, plan.configuration)
     data = run(plan, runs)
-    changed = provenance.publish({"data.csv": data}, folder, origin, outdated=("cost.csv",))
+    changed = provenance.publish(
+        {"data.csv": data}, folder, origin, outdated=("cost.csv", "table.md")
+    )
     if not (folder / "cost.csv").exists():
         write_csv(cost_table(), folder / "cost.csv", PUBLISHED_DIGITS)
     write_text(folder / "table.md", markdown(data, pd.read_csv(folder / "cost.csv")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reports.files import partial_of
 from reports.page.markup import page_html
 from reports.page.origin import origin_html
 from reports.page.paper import claims_html
@@ -39,7 +40,7 @@ def write_page(reports: Path, out: Path) -> int:
         OSError: the file cannot be written.
     """
     data = build_page(reports).encode()
-    temporary = out.with_suffix(".partial")
+    temporary = partial_of(out)
     try:
         temporary.write_bytes(data)
         temporary.replace(out)

@@ -100,6 +100,7 @@ def test_an_output_folder_that_cannot_be_written_is_named_before_the_work(capsys
         ("data.csv", "a,b\n1,2\n", "data.csv lacks the column"),
         ("provenance.json", "{", "provenance.json is damaged"),
         ("provenance.json", "{}", "names no commit or configuration"),
+        ("provenance.json", "null", "names no commit or configuration"),
     ],
 )
 @pytest.mark.parametrize("report", ["figure3", "estimators"])
@@ -118,6 +119,16 @@ def test_damaged_data_are_named(capsys, tmp_path, report, name, content, message
     status, error = failure(capsys, *redraw)
     assert status == 2
     assert message in error
+
+
+def test_redrawing_does_not_take_one_profile_for_another(capsys, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(ROOT / "reports" / "figure3", folder, ignore=shutil.ignore_patterns("paper"))
+    redraw = ("figure", "figure3", "--redraw", "--out", str(folder), "--profile")
+    status, error = failure(capsys, *redraw, "paper")
+    assert status == 2
+    assert f"{folder} holds the profile quick, not paper" in error
+    assert main([*redraw, "quick"]) == 0
 
 
 def test_redrawing_reads_no_runs(capsys, tmp_path):

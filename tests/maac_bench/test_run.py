@@ -15,6 +15,7 @@ from maac_bench.checkpoint import Snapshot
 from maac_bench.config import ActorSettings, Config, to_dict
 from maac_bench.run import (
     RunDirectory,
+    checkpoint_digest,
     checkpoint_rollouts,
     load_checkpoint,
     read_identity,
@@ -85,6 +86,16 @@ def test_every_so_many_rollouts_a_checkpoint_stays(opened, tmp_path):
     reach(run, 10)
     reach(run, 11)
     assert checkpoint_rollouts(tmp_path) == [3, 6, 9, 10, 11]
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", None])
+def test_a_damaged_record_of_a_checkpoint_is_named(opened, tmp_path, text):
+    reach(opened(tmp_path), 1)
+    assert len(checkpoint_digest(tmp_path, 1)) == 64
+    record = tmp_path / "checkpoint" / "rollout-000001.json"
+    record.unlink() if text is None else record.write_text(text)
+    with pytest.raises(ValueError, match=r"rollout-000001.json is (missing or )?damaged"):
+        checkpoint_digest(tmp_path, 1)
 
 
 def test_a_damaged_earlier_checkpoint_does_not_condemn_the_run(opened, tmp_path):

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from matplotlib.testing.compare import compare_images
@@ -39,6 +41,25 @@ def test_redrawing_refuses_damaged_tables_in_one_line(tmp_path, capsys):
     assert str(home) in error
     assert redraw([str(tmp_path / "typo")]) == 2
     assert "holds no report with tables" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["reports", "reports.page"])
+def test_ctrl_c_is_one_line_even_while_libraries_load(module):
+    """The signal comes with the first library: from inside an import, wherever it stands."""
+    code = (
+        "import os, runpy, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'pandas':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "sys.argv[1:] = []\n"
+        f"runpy.run_module({module!r}, run_name='__main__')\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr) == (130, f"{module}: interrupted\n")
 
 
 @pytest.mark.parametrize(("name", "profile"), PUBLISHED)

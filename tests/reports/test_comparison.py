@@ -137,6 +137,17 @@ def test_a_gap_leaves_the_seed_out(runs):
     assert found.table["final"].tolist() == [6]
 
 
+def test_an_algorithm_whose_evaluations_all_come_later_has_no_score(tmp_path):
+    make_run(tmp_path / "maac", "maac", {0: ["", "", 3, 4]})
+    make_run(tmp_path / "sac", "sac", {0: [1, 2]})
+    found = compare([tmp_path])
+    finals = found.table.set_index("algo")["final"]
+    assert np.isnan(finals["maac"])
+    assert finals["sac"] == 1.5
+    assert f"left out: maac on {TASK} seed 0 lacks evaluations in between" in found.remarks
+    assert "maac       1      3-4" not in describe(found)
+
+
 def test_pairs_are_compared_on_the_tasks_they_share(runs, tmp_path):
     other = "maac_bench/CartPole-v0"
     make_run(tmp_path / "a", "maac", {0: [0]}, other)

@@ -298,3 +298,21 @@ def test_drawing_again_gives_the_same_bytes(trained, tmp_path):
     assert {"ablations.png", "ablations.pdf"} <= set(first)
     figure.draw(tmp_path / "report")
     assert first == {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "complaint"),
+    [
+        ("provenance.json", None, "missing or damaged"),
+        ("provenance.json", "{", "missing or damaged"),
+        ("provenance.json", "{}", "is damaged: it has no 'commit'"),
+        ("provenance.json", '{"commit": "a", "continued": [1]}', "'continued' is no list"),
+        ("seed-0/metrics.csv", "rollout,env_steps,return\n1,200,x\n", "is damaged"),
+    ],
+)
+def test_a_damaged_run_is_named(copied, tmp_path, file, text, complaint):
+    path = experiment(copied) / "Pendulum-v0" / "maac" / file
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(ValueError, match=rf"maac/{file} .*{complaint}|maac/{file} {complaint}"):
+        REPORT.collect("mini", tmp_path / "report", copied)
+    assert not (tmp_path / "report" / "data.csv").exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reports.files import PUBLISHED_DIGITS, ROOT, write_csv
+from reports.files import PUBLISHED_DIGITS, ROOT, partial_of, write_csv
 from reports.units import Experiment, run
 
 
@@ -109,6 +109,21 @@ def test_a_failing_unit_keeps_the_finished_ones(tmp_path):
         assert (tmp_path / f"{name}.ran").read_text() == "x"
 
 
+def remove(path: Path) -> pd.DataFrame:
+    path.unlink()
+    return pd.DataFrame({"name": ["d"], "value": [0.0]})
+
+
+def test_what_somebody_else_has_changed_meanwhile_is_no_result(tmp_path):
+    plan = small(tmp_path)
+    run(plan, tmp_path / "runs")
+    table = plan.directory(tmp_path / "runs") / "a.csv"
+    more = Experiment("figure3", {**plan.units, "d": partial(remove, table)}, plan.configuration)
+    with pytest.raises(OSError, match=r"changed by somebody else: run the same again"):
+        run(more, tmp_path / "runs")
+    assert list(run(plan, tmp_path / "runs")["name"]) == ["b", "a"]
+
+
 def test_an_unwritable_folder_is_an_os_error(tmp_path):
     blocker = tmp_path / "file"
     blocker.write_text("")
@@ -149,7 +164,7 @@ if __name__ == "__main__":
 
 def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path, monkeypatch):
     def full(*_arguments, **_options):
-        (tmp_path / "t.partial").write_text("half")
+        partial_of(tmp_path / "t.csv").write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", full)
@@ -199,8 +214,14 @@ def test_workers_of_a_killed_run_end(tmp_path):
 
 
 def _group_is_alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    """Whether a process of the group runs; one that ended, and that nobody asks for, does not."""
+    states = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # After the name, which may hold anything: state, parent, group.
+            state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(its_group) == group:
+            states.append(state)
+    return any(state not in "ZX" for state in states)
