@@ -41,14 +41,14 @@ Group = dict[str, Any]
 def curve_charts(folder: Path) -> Group:
     """Learning curves, one chart per task: interquartile mean, its band, and single seeds."""
     data = read_csv(folder / "data.csv", ["task", "algo", "seed", "episode", "return"])
-    spare = cycle((SKY, _INK))
+    spare = cycle((SKY, BLACK))
     algorithms = [str(name) for name in data["algo"].unique()]
     return {
         "x": "episodes",
         "y": "evaluation return",
         "xscale": "linear",
         "yscale": "linear",
-        "colors": {name: COLORS.get(name) or next(spare) for name in algorithms},
+        "colors": _on_any_page({name: COLORS.get(name) or next(spare) for name in algorithms}),
         "charts": [
             {
                 "title": str(task),
@@ -98,7 +98,7 @@ def sample_charts(folder: Path) -> Group:
         "y": "RMS error / |gradient|",
         "xscale": "log",
         "yscale": "log",
-        "colors": {name: _INK if color == BLACK else color for name, color in colors.items()},
+        "colors": _on_any_page(colors),
         "charts": [
             {
                 "title": str(task),
@@ -114,6 +114,10 @@ def sample_charts(folder: Path) -> Group:
             for task, rows in data.groupby("task", sort=False)
         ],
     }
+
+
+def _on_any_page(colors: Mapping[str, str]) -> dict[str, str]:
+    return {name: _INK if color == BLACK else color for name, color in colors.items()}
 
 
 def _series(name: str, rows: pd.DataFrame, x: str, y: str, middle: str) -> Group:

@@ -101,7 +101,8 @@
     show(range) {
       const low = Math.max(range[0], this.whole[0]);
       const high = Math.min(range[1], this.whole[1]);
-      if (high > low) this.range = [low, high];
+      // Finer than this, axes have no ticks that numbers can tell apart.
+      if (high - low > 1e-3 * (this.whole[1] - this.whole[0])) this.range = [low, high];
       this.draw();
     }
 
@@ -166,8 +167,9 @@
       const [low, high] = this.range.map(this.x.from);
       const across = this.group.data.xscale === "linear"
         ? steps(low, high, Math.max(2, (right - MARGIN.left) / 65)) : this.marks;
-      const upward = this.group.data.yscale === "linear"
-        ? steps(floor, ceiling, 6) : decades(this.y.from(floor), this.y.from(ceiling));
+      const ends = [this.y.from(floor), this.y.from(ceiling)];
+      const round = this.group.data.yscale === "linear" ? [] : decades(...ends);
+      const upward = round.length < 2 ? steps(...ends, 6) : round;
       let last = -Infinity;
       for (const value of across) {
         const x = this.px(value);
@@ -257,7 +259,8 @@
         return made;
       });
       const width = Math.max(...texts.map((text) => text.getComputedTextLength())) + 16;
-      const left = at > (this.width + MARGIN.left) / 2 ? Math.max(at - width - 8, 0) : at + 8;
+      const beside = at > (this.width + MARGIN.left) / 2 ? at - width - 8 : at + 8;
+      const left = Math.max(Math.min(beside, this.width - width), 0);
       box.setAttribute("x", left);
       box.setAttribute("width", width);
       for (const text of texts) text.setAttribute("x", left + 8);

@@ -13,13 +13,15 @@ from reports.page.markup import image_html, page_html
 from reports.page.origin import origin_html
 from reports.page.paper import folders
 from reports.page.tables import horizon_html, planning_html, summary_html, timing_html
+from reports.statistics import interval_note
 
 
 class Section(NamedTuple):
     """One report.
 
     title: where it has no page of its own. profiles: its sizes; the first one's data are in the
-    report's folder, the others' below it. charts: of a profile's folder; caption: what they show.
+    report's folder, the others' below it. charts: of a profile's folder; caption: what they show,
+    where {band} stands for what an interval of that many seeds is called.
     images: names without suffix. tables: of a profile's folder.
     """
 
@@ -37,7 +39,7 @@ def _estimator_table(folder: Path) -> str:
 
 
 _CURVES = (
-    "Interquartile mean over seeds and nominal 95 % bootstrap band; thin lines are single seeds. "
+    "Interquartile mean over seeds and {band}; thin lines are single seeds. "
     "Hiding a seed hides its line, not its share of the mean."
 )
 SECTIONS = {
@@ -45,8 +47,8 @@ SECTIONS = {
         "Figure 3: gradient error against the horizon",
         ("quick", "paper"),
         error_charts,
-        "Error against the gradient of the return, learned critic: mean over seeds and nominal "
-        "95 % bootstrap band; thin lines are single seeds.",
+        "Error against the gradient of the return, learned critic: mean over seeds and {band}; "
+        "thin lines are single seeds.",
         ("figure3", "regimes"),
         (horizon_html,),
     ),
@@ -144,7 +146,10 @@ def _profile(name: str, section: Section, profile: str, folder: Path, text: str)
     parts = [f'<h3 id="{name}-{profile}">Profile {profile}</h3>\n', origin_html(folder)]
     if section.charts is not None:
         group = section.charts(folder)
-        note = f"{section.caption} {_ZOOM}" if group["charts"] else section.caption
+        series = [one for chart in group["charts"] for one in chart["series"]]
+        fewest = min((len(one["seeds"]) for one in series), default=0)
+        note = section.caption.format(band=interval_note(fewest))
+        note = f"{note} {_ZOOM}" if series else note
         parts += [f'<p class="note">{note}</p>\n', group_html(f"{name}-{profile}-data", group)]
     place = "" if profile == section.profiles[0] else f"{profile}/"
     for image in section.images:

@@ -9,6 +9,7 @@ from typing import Any
 
 from reports.files import read_csv
 from reports.page.markup import table_html
+from reports.statistics import interval_note
 
 _THIN = "\u202f"
 """A narrow space at which no line breaks."""
@@ -76,9 +77,8 @@ def summary_html(folder: Path) -> str:
         # The one that the others are compared with has no comparison of its own.
         against = summary.groupby("algo", sort=False)["improvement"].count().idxmin()
         header.append(f"P({against} better), {measure_name(measures[0])}")
-    note = (
-        "Interquartile mean over the seeds that have the measure, with its nominal 95 % interval."
-    )
+    band = interval_note(int(summary["n"].min()))
+    note = f"Interquartile mean over the seeds that have the measure, with its {band}."
     return _with_note(table_html(header, rows), note)
 
 

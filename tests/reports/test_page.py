@@ -44,7 +44,7 @@ def test_nothing_is_loaded_from_elsewhere(committed):
     script = committed.rpartition("<script>")[2]
     assert not re.search(r"\b(fetch|import|XMLHttpRequest|WebSocket|Worker)\b", script)
     assert re.findall(r"url\(.", script) == ["url(#"]
-    assert len(committed.encode()) < 8e6
+    assert len(committed.encode()) < 12e6
 
 
 def test_every_image_is_a_png_of_the_stated_size(committed):
@@ -108,6 +108,25 @@ def test_embedded_curves_are_the_table(reduced):
     # Two seeds, 100.5 k and 201 k: their mean, and the extremes as the interval.
     assert line["y"][1] == pytest.approx(100.5 * 3 - 28)
     assert (line["low"][1], line["high"][1]) == (pytest.approx(173), pytest.approx(374))
+
+
+def test_no_line_is_black_on_a_dark_page(committed):
+    groups = Page(committed).data
+    assert any("maac-plain" in group["colors"] for group in groups.values())
+    for group in groups.values():
+        assert "#000000" not in {color.lower() for color in group["colors"].values()}
+
+
+def test_intervals_of_few_seeds_are_not_called_95_percent(committed):
+    """Under the charts and under the tables: by the profile's own number of seeds."""
+    reports = ROOT / "reports" / "ablations"
+    for profile, words in (("quick", "nominal 95 %"), ("mujoco", "about the seeds' range")):
+        part = committed.partition(f'id="ablations-{profile}"')[2].partition("<h3 ")[0]
+        assert part.count(f"with its {words}") + part.count(f"its bootstrap band ({words}") == 1
+        assert len(re.findall(rf"over seeds and (bootstrap band \()?{words}", part)) == 1
+        folder = reports if profile == "quick" else reports / profile
+        seeds = pd.read_csv(folder / "summary.csv")["n"].min()
+        assert (seeds >= 4) == (profile == "quick")
 
 
 def test_embedded_errors_are_figure_3s_table(committed):

@@ -48,6 +48,26 @@ addEventListener("load", () => {
   result.dragged = picture();
   svg.dispatchEvent(new MouseEvent("dblclick"));
   result.back = picture();
+  for (let k = 0; k < 80; k++) group.querySelector('[data-zoom="in"]').click();
+  result.deep = svg.querySelectorAll("text").length;
+  svg.dispatchEvent(new MouseEvent("dblclick"));
+  const labels = (chart) => chart.querySelectorAll('[text-anchor="end"]').length;
+  for (const button of document.querySelectorAll("#estimators-quick-data [data-hide]")) {
+    if (button.dataset.hide !== "dpg") button.click();
+  }
+  result.labels = [...document.querySelectorAll("#estimators-quick-data svg")].map(labels);
+  result.off = [];
+  for (const chart of document.querySelectorAll(".chart svg")) {
+    const place = chart.getBoundingClientRect();
+    for (let share = 0.1; share < 1; share += 0.1) {
+      chart.dispatchEvent(new PointerEvent("pointermove", {
+        clientX: place.left + share * place.width, clientY: place.top + 50, pointerId: 1 }));
+      const hint = chart.querySelector(".hint");
+      if (!hint) continue;
+      const [left, width] = ["x", "width"].map((name) => +hint.getAttribute(name));
+      result.off.push(Math.max(-left, left + width - chart.clientWidth));
+    }
+  }
   parent.postMessage("PROBE" + JSON.stringify(result) + "END", "*");
 });
 </script>"""
@@ -108,6 +128,10 @@ def test_in_a_browser(tmp_path, reduced, width):
     assert len({whole, seen["zoomed"], seen["moved"], seen["dragged"]}) == 4
     assert seen["reset"] == seen["back"] == whole
     assert seen["values"] == 3  # the step and two algorithms
+    assert 4 < seen["deep"] < 40, "axes zoomed in as far as it goes"
+    assert min(seen["labels"]) >= 2, "a logarithmic axis of less than a decade"
+    assert len(seen["off"]) > 20
+    assert max(seen["off"]) <= 0.0, "a hint leaves its chart"
     assert seen["hidden"] == 0
 
 
