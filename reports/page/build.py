@@ -89,8 +89,8 @@ def _claims(reports: Path) -> str:
         "the MuJoCo tasks. Ours are those of <code>maac</code> on the same variants: interquartile "
         "means with bootstrap intervals, nominally 95 %, of fewer than four seeds about their "
         "range; with planning, mean ± standard deviation over seeds. <strong>A reduced profile "
-        "says nothing about the paper's numbers</strong>: its nets are smaller and its runs shorter."
-        "</p>\n"
+        "says nothing about the paper's numbers</strong>: its nets are smaller and its runs "
+        "shorter.</p>\n"
         f"{claims_html(reports, profiles)}</section>\n"
     )
 
