@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from maac_bench.objectives.pathwise import actor_objective
-from maac_bench.types import Problem, Transition
+from maac_bench.types import Interval, Problem, Transition
 from tests.maac_bench.agents import M, draw, make_agent, make_batch, make_world, tagged_model
 from tests.maac_bench.trainers import fill_
 
@@ -215,3 +215,95 @@ def test_a_broken_seed_leaves_the_other_alone():
     ):
         assert torch.equal(broken[1], whole[1])
         assert torch.isnan(broken[0]).any()
+
+
+def parts_of(agent):
+    return (*agent.policy.parameters, *agent.critics.parameters, agent.log_temperature)
+
+
+@pytest.mark.usefixtures("float64")
+def test_each_part_moves_at_its_own_rate():
+    """Adam's first step has the length of the rate, in every entry with a gradient."""
+    rates = {"learning_rate": 1e-2, "temperature_learning_rate": 3e-4}
+    agent, batch, world = make_agent(actor=rates, learning_rate=1e-3), make_batch(), make_world()
+    before = copies(parts_of(agent))
+    update(agent, world, batch)
+    moved = [(p.detach() - q).abs().max() for p, q in zip(parts_of(agent), before, strict=True)]
+    policy, critics = len(agent.policy.parameters), len(agent.critics.parameters)
+    assert max(moved[:policy]) == pytest.approx(1e-2, rel=1e-3)
+    assert max(moved[policy : policy + critics]) == pytest.approx(1e-3, rel=1e-3)
+    assert moved[-1] == pytest.approx(3e-4, rel=1e-3)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("horizon", [0, 2])
+def test_the_temperature_follows_the_first_actions_entropy(horizon):
+    """Whichever actions the bonus counts; at alpha = 0.7."""
+    actor = {**MAAC, "horizon": horizon, "initial_temperature": 0.7, "target_entropy": -1.5}
+    agent, batch, world = make_agent(actor=actor), make_batch(), make_world(tagged_model(1.0, -2.0))
+    noise = draw(agent, world, batch).actor
+    if horizon:
+        log_prob = agent.policy.sample(batch.state, noise.action[0]).log_prob
+    else:
+        once = batch.state.unsqueeze(-2)
+        log_prob = agent.policy.sample(once, noise.terminal).log_prob.mean(dim=-1)
+    step = agent._actor_step(world, batch.state, noise)
+    expected = -0.7 * (log_prob.mean(dim=-1) - 1.5 * M)
+    torch.testing.assert_close(step.temperature, expected.detach())
+    torch.testing.assert_close(step.entropy, -log_prob.mean(dim=-1).detach())
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_actor_climbs_the_critics_after_their_step():
+    rates = {"actor": {**MAAC, "learning_rate": 0.01}, "learning_rate": 0.1}
+    agent, ahead = make_agent(**rates), make_agent(**rates)
+    batch, world = make_batch(), make_world(tagged_model(1.0, -2.0))
+    noise = draw(agent, world, batch)
+    gradient = ahead._critic_step(world, batch, noise).gradient
+    with torch.no_grad():
+        for parameter, g in zip(ahead.critics.parameters, gradient, strict=True):
+            parameter -= 0.1 * g / (g.abs() + 1e-8)
+    uphill = ahead._actor_step(world, batch.state, noise.actor).gradient
+    agent.update(world, batch, noise)
+    for mine, start, g in zip(
+        agent.policy.parameters, ahead.policy.parameters, uphill, strict=True
+    ):
+        torch.testing.assert_close(mine, start - 0.01 * g / (g.abs() + 1e-8))
+
+
+def test_target_networks_begin_as_the_critics_and_are_their_own():
+    agent = make_agent()
+    for target, critic in zip(agent.targets.parameters, agent.critics.parameters, strict=True):
+        assert torch.equal(target, critic)
+        assert target.data_ptr() != critic.data_ptr()
+
+
+def test_nets_are_built_as_configured():
+    agent = make_agent(
+        actor={"activation": "tanh", "layer_norm": True}, activation="swish", layer_norm=True
+    )
+    assert (agent.policy.net.activation, agent.policy.net.layer_norm) == ("tanh", True)
+    assert (agent.critics.net.activation, agent.critics.net.layer_norm) == ("swish", True)
+    plain = make_agent(actor={"activation": "swish"}, activation="tanh")
+    assert (plain.policy.net.activation, plain.policy.net.layer_norm) == ("swish", False)
+    assert (plain.critics.net.activation, plain.critics.net.layer_norm) == ("tanh", False)
+
+
+@pytest.mark.usefixtures("float64")
+def test_what_is_logged_of_the_weights_is_theirs_by_horizon():
+    agent, batch = make_agent(actor=MAAC, target="steve"), make_batch()
+    world = make_world(tagged_model(1.0, -20.0))
+    noise = draw(agent, world, batch)
+    weights = agent.regression(world, batch, noise).target.weights
+    info = agent.update(world, batch, noise)
+    assert len({float(weight) for weight in weights}) == len(weights) == 3
+    for horizon, weight in enumerate(weights):
+        assert torch.equal(info[f"target_weight_{horizon}"], weight)
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_positive_target_entropy_does_not_raise_the_lowest_value():
+    """Entropy can always be lower: a bound that assumed the target would cut values off."""
+    agent = make_agent(actor={"target_entropy": 1.0}, bounded=True)
+    seen = Interval(torch.tensor([-3.0]), torch.tensor([2.0]))
+    assert float(agent._value_interval(make_world()._replace(rewards=seen)).low) == -6.0

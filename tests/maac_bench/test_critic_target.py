@@ -289,3 +289,62 @@ def test_a_constant_reward_is_worth_the_geometric_sum(settings):
     values = agent.critics(batch.state, batch.action).detach()
     assert float(values.mean()) == pytest.approx(2.0, rel=0.03)
     assert float((values - 2.0).abs().max()) < 0.3
+
+
+def test_the_smaller_critic_is_taken_member_by_member():
+    """Critics s and -s at the ends of two members, 2 and -1 from s' = 0: -2 and -1, not 0.5."""
+    agent = make_agent(actor=COLD, target="expansion", target_horizon=1)
+    agent.targets = lambda state, action: torch.stack([state[..., 0], -state[..., 0]])
+    batch = make_batch()
+    batch = batch._replace(next_state=torch.zeros_like(batch.next_state))
+    target = target_of(agent, make_world(tagged_model(2.0, -1.0)), batch)
+    after = (2.0 - 1.0) / 2 + 0.5 * (-2.0 - 1.0) / 2  # rewards, then the discounted minimum
+    torch.testing.assert_close(target.value, batch.reward + 0.5 * (1 - batch.terminated) * after)
+
+
+def test_steve_weighs_every_transition_for_itself():
+    """What is elsewhere in the batch does not change a target."""
+    agent = make_agent(actor=COLD, target="steve", target_horizon=2)
+    batch, world = make_batch(), make_world(tagged_model(1.0, -2.0))
+    batch = batch._replace(terminated=torch.zeros_like(batch.terminated))
+    noise = draw(agent, world, batch)
+    expected = agent.regression(world, batch, noise).target.value
+    wide = batch._replace(next_state=batch.next_state * torch.tensor([1.0] + 5 * [20.0])[:, None])
+    found = agent.regression(world, wide, noise).target.value
+    torch.testing.assert_close(found[:, 0], expected[:, 0])
+    assert not torch.isclose(found[:, 1:], expected[:, 1:]).any()
+
+
+def test_every_seed_is_bounded_by_the_rewards_it_has_seen():
+    seeds = (0, 1)
+    agent = make_agent(seeds, actor=COLD, bounded=True)
+    fill_(agent.targets.parameters, 0.0)
+    agent.targets.net.biases[-1].fill_(1000.0)
+    batch = make_batch(seeds)
+    seen = Interval(torch.tensor([-1.0, -1.0]), torch.tensor([1.0, 5.0]))
+    world = make_world()._replace(rewards=seen)
+    target = agent.regression(world, batch, draw(agent, world, batch, seeds)).target.value
+    highest = torch.tensor([[2.0], [10.0]])
+    torch.testing.assert_close(target, batch.reward + 0.5 * (1 - batch.terminated) * highest)
+
+
+@pytest.mark.parametrize("said", [1000.0, -1000.0])
+def test_the_path_target_closes_within_the_bounds_before_the_entropy(said):
+    actor = {"horizon": 2, "initial_temperature": 0.3}
+    agent, batch = make_agent(actor=actor, target="path", bounded=True), make_batch()
+    constant_critics(agent, said, said)
+    seen = Interval(torch.tensor([-1.0]), torch.tensor([2.0]))
+    world = make_world(tagged_model(0.0))._replace(rewards=seen)
+    noise = draw(agent, world, batch)
+    low, high = agent._value_interval(world)
+    # The model stands still, so the last step pays s and is followed by the terminal action.
+    log_prob = agent.policy.sample(batch.state, noise.actor.terminal[..., 0, :]).log_prob
+    closing = (high if said > 0 else low) - 0.3 * log_prob
+    target = agent.regression(world, batch, noise).target.value
+    torch.testing.assert_close(target[:, 6:], batch.state[..., 0] + 0.5 * closing)
+
+
+def test_an_end_is_worth_nothing_more_where_every_reward_is_negative():
+    rewards = Interval(torch.tensor(-2.0), torch.tensor(-1.0))
+    none = Interval(torch.tensor(0.0), torch.tensor(0.0))
+    assert [float(x) for x in soft_return_interval(rewards, none, 0.5)] == [-4.0, 0.0]

@@ -7,11 +7,12 @@ from torch.distributions import Normal
 
 import analytic
 from maac_bench.objectives.likelihood import gaussian_nll
-from maac_bench.objectives.pathwise import actor_objective, h_step_return
+from maac_bench.objectives.pathwise import actor_objective, h_step_return, path_entropy
 from maac_bench.objectives.soft_bellman import soft_bellman_target
-from maac_bench.rollout import draw_rollout_noise
+from maac_bench.objectives.temperature import temperature_loss
+from maac_bench.rollout import Terminal, draw_rollout_noise
 from maac_bench.streams import Streams
-from maac_bench.types import Trajectory
+from maac_bench.types import Action, Trajectory
 from tests.maac_bench.problems import make_case, squashed_policy
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -157,3 +158,32 @@ def test_stacked_seeds_are_the_same_as_each_alone():
     alone_noise = draw_rollout_noise(Streams([1], "noise"), case.problem.dynamics, 3, (4,), 3, 2, 1)
     alone = actor_objective(case.problem, alone_policy, start[1:], alone_noise)
     np.testing.assert_allclose(together[1].numpy(), alone[0].numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.7, 3.0])
+def test_the_temperature_loss_has_the_slope_of_the_temperature_itself(scale):
+    log_temperature = torch.tensor([scale]).log().requires_grad_()
+    log_prob = torch.tensor([[0.3, -1.1, 2.0]])
+    loss = temperature_loss(log_temperature, log_prob, 0.5)
+    torch.testing.assert_close(loss.detach(), -scale * (log_prob + 0.5))
+    (slope,) = torch.autograd.grad(loss.sum(), log_temperature)
+    torch.testing.assert_close(slope, -scale * (log_prob + 0.5).sum(dim=-1))
+
+
+def test_no_entropy_counts_after_an_end():
+    def acted(log_prob):
+        return Action(torch.zeros(1, 1), torch.zeros(1, 1), torch.tensor(log_prob))
+
+    discounts = (torch.ones(1), torch.tensor([0.9]), torch.zeros(1))
+    path = Trajectory(
+        (torch.zeros(1, 1),) * 3, (acted([1.0]), acted([2.0])), (torch.zeros(1),) * 2, discounts
+    )
+    assert path_entropy(path, acted([[40.0]]), "path").tolist() == [-1.0 - 0.9 * 2.0]
+    assert path_entropy(path, acted([[40.0]]), "first").tolist() == [-1.0]
+
+
+def test_a_terminal_value_is_the_smaller_of_the_critics_means():
+    """Critics 1 and 5 on average at the first state's two actions, 3 and 2 at the second's."""
+    values = torch.tensor([[[0.0, 2.0], [6.0, 0.0]], [[9.0, 1.0], [2.0, 2.0]]])
+    nothing = Action(torch.zeros(2, 2, 1), torch.zeros(2, 2, 1), torch.zeros(2, 2))
+    assert Terminal(torch.zeros(2, 2, 1), nothing, values).value.tolist() == [1.0, 2.0]

@@ -4,6 +4,7 @@ import torch
 
 from maac_bench.rollout import draw_rollout_noise, rollout, transitions
 from maac_bench.streams import Streams
+from tests.maac_bench.agents import tagged_model
 from tests.maac_bench.problems import make_case
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -73,3 +74,26 @@ def test_noise_that_does_not_match_in_length_is_refused():
     case, problem, noise, _ = run()
     with pytest.raises(ValueError, match="action noises do not fit"):
         rollout(problem, case.policy, torch.zeros(2, 3, 3), noise._replace(model=noise.model[:-1]))
+
+
+def test_every_row_ends_in_its_own_time():
+    """Row k ends after its k-th step; the third one goes on."""
+    step = [0]
+
+    def terminated(state, action, next_state):
+        step[0] += 1
+        return (torch.arange(3) == step[0] - 1).to(state.dtype).expand(state.shape[:-1])
+
+    case, _, _, trajectory = run(horizon=2, stack=1, terminated=terminated)
+    gamma = case.lqg.gamma
+    assert [d[0].tolist() for d in trajectory.discounts] == [
+        pytest.approx(row) for row in ([1, 1, 1], [0, gamma, gamma], [0, 0, gamma**2])
+    ]
+
+
+def test_a_sample_has_a_new_member_at_every_step():
+    ensemble = tagged_model(1.0, 2.0)
+    noise = draw_rollout_noise(Streams([0], "noise"), ensemble, 3, (64,), 3, 2)
+    slots = [one.slots for one in noise.model]
+    assert not torch.equal(slots[0], slots[1])
+    assert not torch.equal(slots[1], slots[2])
