@@ -148,8 +148,8 @@ def refit_model(
     """Continue with an ensemble on data that have grown; normalisers follow the data.
 
     Which rows are held out does not change as data are added, so validation never sees what an
-    earlier fit was trained on. A member that cannot improve keeps its parameters; one that was
-    never finite reports an infinite likelihood.
+    earlier fit was trained on. A member that cannot improve keeps its parameters; one whose loss
+    was not finite before it had run out of patience reports an infinite likelihood.
 
     Args:
         ensemble: as the last fit left it, or a new one.
@@ -278,25 +278,28 @@ class _Best:
         self.epochs = torch.zeros(stack, dtype=torch.int64, device=parameters[0].device)
         self.parameters = [p.detach().clone() for p in parameters]
         self._stale = torch.zeros(stack, dtype=torch.int64, device=parameters[0].device)
+        self._diverged = torch.zeros(stack, dtype=torch.bool, device=parameters[0].device)
 
     @property
     def report(self) -> ModelReport:
-        """What the kept parameters achieved."""
-        return ModelReport(self.nll, self.mse, self.epochs)
+        """What the kept parameters achieved; an infinite likelihood for a fit that diverged."""
+        nll = torch.where(self._diverged, torch.inf, self.nll)
+        return ModelReport(nll, self.mse, self.epochs)
 
     def update(self, nll: Tensor, mse: Tensor, parameters: Sequence[Tensor], epoch: int) -> bool:
         """Keep what improved; True once every member has run out of patience.
 
         A loss that is not finite is no improvement, and `broken` says where it was first seen.
         """
-        bad = ~torch.isfinite(nll)
+        active = self._stale < self.config.patience
+        bad = active & ~torch.isfinite(nll)
+        self._diverged |= bad
         if self.broken is None and bool(bad.any()):
             self.broken = (
                 f"model loss is not finite at epoch {epoch} (stack index, member) = "
                 f"{bad.nonzero()[0].tolist()}; lower the model's learning rate or check the "
                 "data's scale"
             )
-        active = self._stale < self.config.patience
         better = active & (nll < self.nll - self.config.min_improvement)
         self.nll = torch.where(better, nll, self.nll)
         self.mse = torch.where(better, mse, self.mse)

@@ -203,8 +203,9 @@ class Trainer:
             if self.updates:
                 columns.update(self._diagnose())
         # An episode can be too short to measure anything in it: no value, and no failure.
+        # A prediction that is not finite is inf, and is one.
         measured = {
-            name: torch.as_tensor(value).nan_to_num(nan=0.0)
+            name: torch.as_tensor(value).nan_to_num(nan=0.0, posinf=torch.inf)
             if name.startswith("prediction_error")
             else value
             for name, value in columns.items()
