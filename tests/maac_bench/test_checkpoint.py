@@ -6,6 +6,7 @@ from dataclasses import replace
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 from maac_bench.checkpoint import Snapshot, capture, restore
 from maac_bench.config import Config
@@ -114,3 +115,21 @@ def test_an_environment_that_does_not_repeat_itself_is_named():
     snapshot = frozen(after(1, tiny_config(), training, (6,)))
     with pytest.raises(ValueError, match="seed 6: the environment does not reach the same state"):
         restore(tiny_trainer((6,), tiny_config(), training), snapshot)
+
+
+def test_the_best_members_are_restored_between_two_fits():
+    """Resumed in the middle of a fit's time, the same members go on serving."""
+    config, training = tiny_config("mbpo", refit_every=3 * STEPS), tiny_training()
+    trainer = after(2, config, training)
+    twin = tiny_trainer((0, 1), config, training)
+    restore(twin, frozen(trainer))
+    for mine, its in zip(
+        twin.imagination.world.model.parameters,
+        trainer.imagination.world.model.parameters,
+        strict=True,
+    ):
+        assert torch.equal(mine, its)
+    for name, fit in trainer.imagination.fits.items():
+        for mine, its in zip(twin.imagination.fits[name], fit, strict=True):
+            assert torch.equal(mine, its)
+    assert rows_of(twin, 1) == rows_of(trainer, 1)

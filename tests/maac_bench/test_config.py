@@ -214,6 +214,7 @@ def test_the_branch_length_grows_along_its_ramp():
     assert lengths == sorted(lengths)
     assert set(lengths[:21]) == {1}
     assert lengths[60] == 8
+    assert lengths[58] == 8  # 7.65
     assert set(lengths[100:]) == {15}
     assert {DataSettings().length_at(rollout) for rollout in range(200)} == {1}
 
@@ -221,6 +222,7 @@ def test_the_branch_length_grows_along_its_ramp():
 def test_rows_from_the_model_follow_its_share():
     shares = {share: DataSettings(model_share=share).model_rows for share in (0.0, 0.95, 1.0)}
     assert shares == {0.0: 0, 0.95: 243, 1.0: 256}
+    assert DataSettings(model_share=0.72, batch_size=16).model_rows == 12  # 11.52
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,27 @@ import pytest
 import torch
 
 from maac_bench.agent import UpdateNoise
-from maac_bench.diagnostics import critic_bias, gradient_signal, soft_returns
+from maac_bench.diagnostics import (
+    Totals,
+    agent_columns,
+    critic_bias,
+    gradient_signal,
+    model_columns,
+    soft_returns,
+)
 from maac_bench.evaluation import Record
+from maac_bench.model_fitting import ModelReport
 from maac_bench.types import RolloutNoise, Transition
-from tests.maac_bench.agents import M, N, draw, make_agent, make_batch, make_record, make_world
+from tests.maac_bench.agents import (
+    M,
+    N,
+    draw,
+    make_agent,
+    make_batch,
+    make_record,
+    make_world,
+    tagged_model,
+)
 from tests.maac_bench.trainers import fill_
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -98,3 +115,52 @@ def test_halves_that_differ_are_compared_with_each_other():
     norm, cosine = gradient_signal(agent, world, batch, noise)
     torch.testing.assert_close(cosine[0], torch.cosine_similarity(*flat, dim=0))
     torch.testing.assert_close(norm[0], (0.5 * sum(flat)).norm())
+
+
+def test_a_warm_agents_signal_is_that_of_its_loss():
+    """The entropy bonus has its share of the gradient."""
+    batch, world = make_batch(), make_world()
+    signals = []
+    for temperature in (1e-30, 2.0):
+        agent = make_agent(actor={"initial_temperature": temperature})
+        noise = draw(agent, world, batch)
+        signals.append(gradient_signal(agent, world, *doubled(batch, noise))[0])
+        loss = agent.actor_loss(agent.actor_terms(world, batch.state, noise.actor)).sum()
+        gradient = torch.autograd.grad(loss, agent.policy.parameters)
+        torch.testing.assert_close(
+            signals[-1][0], torch.cat([g.flatten() for g in gradient]).norm()
+        )
+    assert not torch.isclose(*signals)
+
+
+def test_columns_say_what_they_are_called():
+    """By name, on an episode that pays 1 a step where a critic says 5: 3 too much."""
+    agent, world, batch = constant_critic(5.0, 7.0), make_world(), make_batch()
+    episode, noise = paid(40), draw(agent, make_world(), make_batch())
+    columns = agent_columns(agent, world, episode, batch, noise)
+    bias, truth = critic_bias(agent, world, episode)
+    assert columns["sampled_return"].tolist() == [40.0]
+    assert columns["critic_bias"].tolist() == bias.tolist() == pytest.approx([3.0], abs=1e-4)
+    assert columns["soft_return"].tolist() == truth.tolist() == pytest.approx([2.0], abs=1e-4)
+    norm, cosine = gradient_signal(agent, world, batch, noise)
+    assert torch.equal(columns["actor_gradient_norm"], norm)
+    assert torch.equal(columns["actor_gradient_cosine"], cosine)
+
+
+def test_columns_of_fits_are_by_member():
+    nll, mse = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]])
+    fit = ModelReport(nll, mse, torch.tensor([[5, 8]]))
+    columns = model_columns(tagged_model(1.0, 2.0), {"model": fit, "outcome": fit}, paid())
+    for name in ("model", "outcome"):
+        assert [float(columns[f"{name}_nll_{k}"]) for k in (0, 1)] == [1.0, 2.0]
+        assert [float(columns[f"{name}_mse_{k}"]) for k in (0, 1)] == [3.0, 4.0]
+        assert float(columns[f"{name}_epochs"]) == 6.5
+    assert model_columns(None, {"model": fit}, paid()) == {}
+
+
+def test_totals_are_means_over_updates():
+    totals = Totals()
+    assert totals.mean() == {}
+    for value in (1.0, 3.0, 8.0):
+        totals.add({"loss": torch.tensor([value, 0.0])})
+    assert totals.mean()["loss"].tolist() == [4.0, 0.0]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from maac_bench.dynamics import LOG_VAR_RANGE, Ensemble, init_ensemble
+from maac_bench.dynamics import LOG_VAR_RANGE, Ensemble, EveryMember, init_ensemble
 from maac_bench.nets import MLP, Normalizer
 from maac_bench.rollout import draw_model_noise
 from maac_bench.streams import Streams
@@ -111,3 +111,24 @@ def test_noise_drawn_for_other_dynamics_is_refused():
         tagged_ensemble(2).step(
             torch.zeros(1, 4, 2), torch.zeros(1, 4, 1), ModelNoise(torch.zeros(1, 4, 2))
         )
+
+
+@pytest.mark.parametrize("noisy", [True, False])
+def test_a_member_alone_steps_as_it_does_among_all(noisy):
+    """The same noise, real normalisers: what serves the actor and what serves the targets agree."""
+    inputs = Normalizer(torch.tensor([[0.5, -1.0, 0.2]]), torch.tensor([[2.0, 0.3, 1.5]]))
+    targets = Normalizer(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.5, 0.1]]))
+    ensemble = init_ensemble(
+        Streams([0], "init"), inputs, targets, hidden=(8,), members=3, noisy=noisy
+    )
+    state, action = torch.randn(1, 6, 2), torch.randn(1, 6, 1)
+    normal = torch.randn(1, 6, 2)
+    every = EveryMember(ensemble)
+    together = every.step(
+        state.unsqueeze(1).expand(1, 3, 6, 2), action.unsqueeze(1), ModelNoise(normal[:, None])
+    )
+    for k in range(3):
+        alone = ensemble.choose(torch.tensor([[k]]))
+        noise = draw_model_noise(Streams([0], "x"), alone, (6,), 2)._replace(normal=normal)
+        torch.testing.assert_close(together[:, k], alone.step(state, action, noise))
+    assert not torch.allclose(together[:, 0], together[:, 1])

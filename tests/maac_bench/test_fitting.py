@@ -380,3 +380,22 @@ def test_an_ensemble_is_built_as_configured():
         config = replace(MODEL, activation=activation, layer_norm=layer_norm)
         net = new_ensemble(dynamics_pairs(data), config, Streams([0], "init")).net
         assert (net.activation, net.layer_norm) == (activation, layer_norm)
+
+
+def test_critics_are_fitted_to_target_networks_that_follow_slowly():
+    """Ones that stand still are worth a single step; the critics' own values would reach 10."""
+    case, data = lqg_data([0], count=400)
+    paid = data._replace(reward=torch.ones_like(data.reward))
+    config = CriticConfig(hidden=(16,), steps=1500, learning_rate=3e-3, target_rate=1e-9)
+    critics = fit_critics(paid, case.policy, 0.9, config, streams([0]))
+    still = init_critics_of(paid, config)
+    expected = 1.0 + 0.9 * float(still(data.next_state, data.action).mean())
+    assert float(critics(data.state, data.action).mean()) == pytest.approx(expected, abs=1.0)
+    assert abs(expected) < 5.0
+
+
+def init_critics_of(data, config):
+    """The critics that a fit begins with: no step has been taken at this rate."""
+    case, _ = lqg_data([0], count=50)
+    frozen = replace(config, steps=1, learning_rate=1e-30)
+    return fit_critics(data, case.policy, 0.9, frozen, streams([0]))

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from maac_bench.dynamics import Ensemble
 from maac_bench.model_fitting import ModelConfig, new_ensemble, refit_model
+from maac_bench.nets import MLP, Normalizer
 from maac_bench.outcome import LearnedOutcome, outcome_pairs
 from maac_bench.streams import Streams
 from maac_bench.types import Transition
@@ -88,3 +90,33 @@ def test_a_task_without_functions_of_its_own_is_trained_on_learned_ones():
     torch.testing.assert_close(data.reward, expected)
     with pytest.raises(ValueError, match="not known before they are learned"):
         training.task.reward(data.state, data.action, data.next_state)
+
+
+def test_the_outcome_is_the_members_mean_of_all_three_parts():
+    """Members that say s'_0 + s_0 + a_0 and three times that, for reward and end alike."""
+    weight = torch.zeros(1, 2, 5, 4)
+    for inputs in (0, 2, 3):  # s_0, a_0, s'_0
+        weight[0, :, inputs, 0] = torch.tensor([1.0, 3.0])
+        weight[0, :, inputs, 1] = torch.tensor([0.1, 0.3])
+    net = MLP((weight,), (torch.zeros(1, 2, 4),), "relu", False)
+    inputs, targets = (Normalizer(torch.zeros(1, size), torch.ones(1, size)) for size in (5, 2))
+    outcome = LearnedOutcome(Ensemble(net, inputs, targets))
+    data = paid_by_place((0,), 50)
+    total = data.state[..., 0] + data.action[..., 0] + data.next_state[..., 0]
+    found = outcome.reward(data.state, data.action, data.next_state)
+    torch.testing.assert_close(found, 2.0 * total)
+    ended = outcome.terminated(data.state, data.action, data.next_state)
+    assert torch.equal(ended, (0.2 * total > 0.5).float())
+
+
+def test_the_outcome_is_fitted_again_with_the_model():
+    trainer = tiny_trainer((0,), tiny_config(), tiny_training("Pendulum-v1"))
+    trainer.rollout()
+    trainer.rollout()
+    before = [p.clone() for p in trainer.imagination.outcome.ensemble.parameters]
+    scale = trainer.imagination.outcome.ensemble.targets.mean.clone()
+    trainer.rollout()
+    trainer.close()
+    after = trainer.imagination.outcome.ensemble
+    assert not torch.equal(after.targets.mean, scale)
+    assert any(not torch.equal(p, q) for p, q in zip(after.parameters, before, strict=True))

@@ -1,9 +1,12 @@
+import math
+
 import pytest
 import torch
 from torch.distributions import MultivariateNormal, Normal, TanhTransform, TransformedDistribution
 
 from maac_bench.policies import LinearGaussian
 from tests.maac_bench.problems import squashed_policy
+from tests.maac_bench.trainers import fill_
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -61,3 +64,14 @@ def test_parameters_round_trip(make):
     back = doubled.replace(policy.parameters)
     torch.testing.assert_close(back.mean_action(state), policy.mean_action(state))
     assert policy.stack == (2,)
+
+
+@pytest.mark.parametrize(("said", "used"), [(100.0, 2.0), (-100.0, -20.0), (-7.0, -7.0)])
+def test_the_logarithm_of_the_noise_stays_in_its_range(said, used):
+    policy = squashed_policy([0], m=1)
+    last = policy.net.biases[-1]
+    fill_(policy.parameters, 0.0)
+    last[..., 1] = said
+    action = policy.sample(torch.zeros(1, 1, 3), torch.full((1, 1, 1), 0.01))
+    assert float(action.raw) == pytest.approx(0.01 * math.exp(used), rel=1e-9)
+    assert torch.isfinite(action.log_prob).all()

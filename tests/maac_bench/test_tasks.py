@@ -24,6 +24,7 @@ from maac_bench.tasks import (
 from maac_bench.tasks.base import Task
 from maac_bench.tasks.gymnasium_v5 import V5_TASKS
 from maac_bench.tasks.mujoco_paper import PAPER_TASKS
+from maac_bench.tasks.training import action_scale, with_unit_actions
 from maac_bench.types import ModelNoise
 
 PAPER = [f"maac_bench/{name}-v0" for name in PAPER_TASKS]
@@ -362,3 +363,19 @@ def test_actions_that_are_not_continuous_are_refused(space):
     with pytest.raises(ValueError, match="'Steps-v0' needs continuous actions in one vector"):
         make_training_task("Steps-v0")
     del gym.registry["Steps-v0"]
+
+
+def test_actions_of_an_agent_are_scaled_to_the_environments():
+    low, high = np.array([-2.0, 0.0], np.float32), np.array([4.0, 1.0], np.float32)
+    scale = action_scale(gym.spaces.Box(low, high), "any")
+    for unit, value in ((-1.0, low), (0.0, [1.0, 0.5]), (1.0, high)):
+        assert scale(torch.full((2,), unit)).tolist() == list(value)
+    task = make_task("maac_bench/Pendulum-v0")._replace(
+        reward=lambda state, action, following: action.sum(dim=-1),
+        terminated=lambda state, action, following: (action[..., 0] > 3.0).float(),
+    )
+    seen = with_unit_actions(task, scale)
+    top = torch.ones(2)
+    assert float(seen.reward(top, top, top)) == 5.0
+    assert float(seen.terminated(top, top, top)) == 1.0
+    assert float(seen.terminated(top, 0.5 * top, top)) == 0.0
