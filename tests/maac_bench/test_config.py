@@ -2,6 +2,7 @@ import json
 import math
 import typing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +13,13 @@ from maac_bench.config import (
     DataSettings,
     Transform,
     from_dict,
+    leaves,
     to_dict,
 )
 from maac_bench.critics import TRANSFORMS
 from maac_bench.model_fitting import ModelConfig
 from maac_bench.presets import ALGORITHMS, preset
+from maac_bench.tasks import TASKS
 from tests.maac_bench.trainers import PENDULUM
 
 SIZES = ["paper", "small", "tiny"]
@@ -244,6 +247,7 @@ def test_rows_from_the_model_follow_its_share():
         (lambda: CriticSettings(target_horizon=-2), "target_horizon must be at least 0, got -2"),
         (lambda: CriticSettings(count=0), "count must be at least 1, got 0"),
         (lambda: CriticSettings(target_rate=0.0), r"target_rate must lie in \(0, 1\], got 0.0"),
+        (lambda: CriticSettings(target_rate=math.nan), "target_rate must lie in .*, got nan"),
         (lambda: DataSettings(random_rollouts=0), "random_rollouts must be at least 1, got 0"),
         (lambda: DataSettings(updates_per_step=-1), "updates_per_step must be at least 0, got -1"),
         (lambda: DataSettings(batch_size=0), "batch_size must be at least 2, got 0"),
@@ -294,3 +298,38 @@ def test_mbpo_follows_its_paper():
     assert [hopper.length_at(k) for k in (0, 20, 60, 100, 150)] == [1, 1, 8, 15, 15]
     assert [ant.length_at(k) for k in (20, 60, 100)] == [1, 13, 25]
     assert preset("steve", "maac_bench/Hopper-v0").data.branch_length == (1, 1)
+
+
+BASES = ("sac", "mbpo", "steve", "maac", "maac-authors", "maac-plus", "maac-scaled-critic")
+CHEETAH = "maac_bench/HalfCheetah-v0"
+
+
+def on_record() -> dict[str, dict[str, object]]:
+    """What each preset has instead of the defaults, and what a task changes in it."""
+
+    def settings(name: str, task: str, size: str) -> dict[str, object]:
+        return leaves(json.loads(json.dumps(to_dict(preset(name, task, size)))))
+
+    def beside(found: dict[str, object], known: dict[str, object]) -> dict[str, object]:
+        return {field: value for field, value in found.items() if known[field] != value}
+
+    defaults = leaves(json.loads(json.dumps(to_dict(Config()))))
+    record = {
+        f"{name}, {size}": beside(settings(name, CHEETAH, size), defaults)
+        for name in BASES
+        for size in SIZES
+    }
+    for name in ("mbpo", "maac"):
+        for task in TASKS:
+            usual, own = settings(name, CHEETAH, "paper"), settings(name, task, "paper")
+            record[f"{name} on {task}"] = beside(own, usual)
+    return record
+
+
+def test_presets_are_what_is_on_record():
+    """Runs and figures name presets: a change of one must be meant. The sources: presets.py."""
+    known = json.loads((Path(__file__).parent / "presets.json").read_text())
+    found = on_record()
+    assert found.keys() == known.keys()
+    for name, settings in found.items():
+        assert settings == known[name], name

@@ -119,3 +119,7 @@ def test_dead_rows_become_living_ones_spread_over_all_of_them():
     found = living(data, alive)
     assert found.reward.tolist() == [[0, 0, 1, 1, 2, 3, 3, 4, 4, 6], list(range(10))]
     assert torch.equal(found.state[..., 0], found.reward)
+
+
+def test_a_batch_much_larger_than_what_is_held_is_taken_in():
+    assert numbers(filled(100, 1, 50)) == list(range(51))
