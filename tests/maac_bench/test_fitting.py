@@ -259,6 +259,9 @@ def test_the_search_ends_when_the_last_member_has_run_out_of_patience():
     assert ended == 6
     assert best.report.epochs.tolist() == [[1, 4]]
     assert best.parameters[0][0, :, 0].tolist() == [0.0, 3.0]
+    # What a member has after its patience does not count, though others go on.
+    best, _ = losses((1.0, 1.0, 1.0, 0.0), (4.0, 3.0, 2.0, 1.0))
+    assert best.report.validation_nll.tolist() == [[1.0, 1.0]]
 
 
 def test_a_loss_that_is_not_finite_is_no_improvement_and_is_reported():
