@@ -121,5 +121,6 @@ def test_dead_rows_become_living_ones_spread_over_all_of_them():
     assert torch.equal(found.state[..., 0], found.reward)
 
 
-def test_a_batch_much_larger_than_what_is_held_is_taken_in():
+def test_a_batch_much_larger_than_the_storage_is_taken_in(monkeypatch):
+    monkeypatch.setattr("maac_bench.replay._FIRST_ROWS", 4)
     assert numbers(filled(100, 1, 50)) == list(range(51))
