@@ -97,7 +97,8 @@ def _draw_curves(axes: Axes, data: pd.DataFrame, colors: Mapping[str, str], x: s
 
 def _cut(axes: Axes, data: pd.DataFrame, x: str) -> None:
     """Keep a few runaway evaluations from hiding all others; say how many are below the axis."""
-    later = data[data[x] > 0.5 * data[x].max()]
+    # Of its own second half: a curve that has stopped early has had no time to rise further.
+    later = data[data[x] > 0.5 * data.groupby("algo")[x].transform("max")]
     # Of the middle algorithm, so that one that fails does not set the scale for all.
     lows = later.groupby("algo")["return"].quantile(0.1)
     low, high = lows.quantile(0.5, interpolation="higher"), data["return"].max()

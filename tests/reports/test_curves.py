@@ -127,6 +127,14 @@ def test_a_runaway_evaluation_is_cut_off_and_said():
     assert not axes.texts
 
 
+def test_a_curve_that_is_ahead_and_has_stopped_hides_no_other():
+    """Its last values, close together, are not the range of them all."""
+    slow, fast = [100.0 * k for k in range(50)], [200.0 * k for k in range(25)] + [5000.0] * 3
+    (axes,) = comparison_figure(curves(slow={0: slow}, fast={0: fast}), {}, "a note").axes
+    assert not axes.texts
+    assert axes.get_ylim()[0] < 0.0
+
+
 @pytest.mark.parametrize("profiles", [ABLATIONS, FIGURE2])
 def test_only_the_papers_size_is_not_called_reduced(profiles):
     assert {"quick", "mujoco", "paper"} <= set(profiles)
