@@ -111,11 +111,8 @@ class RunDirectory:
         if not rollouts:  # nothing of an earlier start is left
             write_text(path, json.dumps(self._provenance, indent=2) + "\n")
             return
-        try:
-            known = json.loads(path.read_text())
-            latest = known.get("continued", [known])[-1]
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError) as error:
-            raise ValueError(f"{path} is missing or damaged ({error})") from error
+        known = read_record(path)
+        latest = known.get("continued", [known])[-1]
         # The command differs when a run is prolonged; what its numbers depend on may not.
         changed = any(
             latest.get(name) != value
@@ -224,10 +221,12 @@ def read_record(file: Path, *names: str) -> dict[str, Any]:
         result = json.loads(file.read_text())
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{file} is missing or damaged ({error})") from error
-    absent = [name for name in names if not isinstance(result, dict) or name not in result]
+    if not isinstance(result, dict):
+        raise ValueError(f"{file} is missing or damaged (no named entries)")
+    absent = [name for name in names if name not in result]
     if absent:
         raise ValueError(f"{file} is damaged: it has no {absent[0]!r}")
-    return dict(result)
+    return result
 
 
 def require_checkpoint(path: Path, rollout: int | None = None) -> Snapshot:

@@ -114,7 +114,7 @@ def evaluate_run(
     return pd.DataFrame(rows)
 
 
-def require_finite(table: pd.DataFrame) -> None:
+def require_finite_returns(table: pd.DataFrame) -> None:
     """FloatingPointError naming the seeds and episodes of an evaluation without a finite return."""
     broken = table[~np.isfinite(table["return"])]
     if len(broken):

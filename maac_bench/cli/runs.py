@@ -11,7 +11,7 @@ import tyro
 
 from maac_bench.planning import PlannerSettings
 from maac_bench.run import read_identity
-from maac_bench.run_evaluation import evaluate_run, open_run, require_finite
+from maac_bench.run_evaluation import evaluate_run, open_run, require_finite_returns
 from maac_bench.run_gradient_error import Measurement, gradient_error, summary
 from maac_bench.video import record_video, require_format, require_picture
 from reports import comparison_output, gradient_error_figure
@@ -68,7 +68,7 @@ class Evaluate:
         # Printed first: whatever happens to the file, it was not for nothing.
         kind = "evaluation-mpc" if self.mpc else "evaluation"
         write_csv(table, self.directory / f"{_result_name(kind, self.rollout)}.csv")
-        require_finite(table)
+        require_finite_returns(table)
         if self.video is not None:
             filmed = record_video(run, self.video, planner)
             print(f"{self.video}: an episode of return {filmed:.1f}")

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from maac_bench.names import lookup
 from maac_bench.planning import PlannerSettings
 from maac_bench.run import checkpoint_rollouts
-from maac_bench.run_evaluation import evaluate_run, open_run, require_finite
+from maac_bench.run_evaluation import evaluate_run, open_run, require_finite_returns
 from reports import provenance
 from reports.files import PUBLISHED_DIGITS, read_csv, write_csv
 from reports.training_profiles import directory, paper_size, profiles
@@ -65,7 +65,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     evaluations = []
     for run, planner in tqdm(jobs, desc="table1", unit="evaluation"):
         evaluations.append(evaluate_run(open_run(trained / run.name), EPISODES, planner))
-        require_finite(evaluations[-1])
+        require_finite_returns(evaluations[-1])
     data = pd.concat(evaluations, ignore_index=True)
     data.insert(0, "profile", profile)
     timings = data.groupby(["task", "mpc"])["ms_per_decision"].median().reset_index()

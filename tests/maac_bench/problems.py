@@ -9,6 +9,7 @@ import analytic
 from maac_bench.critics import QuadraticCritic
 from maac_bench.nets import init_mlp
 from maac_bench.policies import LinearGaussian, SquashedGaussian
+from maac_bench.rollout import draw_rollout_noise, rollout, transitions
 from maac_bench.streams import Streams
 from maac_bench.tasks import linear_quadratic_task, require_true
 from maac_bench.types import Problem
@@ -46,3 +47,17 @@ def make_case(stack: int = 1, n: int = 3, m: int = 2, seed: int = 0) -> Case:
 
 def squashed_policy(seeds, n: int = 3, m: int = 2, width: int = 8) -> SquashedGaussian:
     return SquashedGaussian(init_mlp(Streams(seeds, "policy"), None, (n, width, 2 * m), "tanh"))
+
+
+def streams(seeds):
+    return lambda purpose: Streams(seeds, purpose)
+
+
+def lqg_data(seeds, count=1000, noise_std=1.0):
+    """One-step transitions from wide states and actions; the exploring policy is the case's."""
+    case = make_case(len(seeds))
+    explorer = LinearGaussian(case.policy.gain, noise_std * torch.eye(2))
+    factory = streams(seeds)
+    start = case.start(factory("data-start"), count // 5)
+    noise = draw_rollout_noise(factory("data-noise"), case.problem.dynamics, 5, (count // 5,), 3, 2)
+    return case, transitions(case.problem, rollout(case.problem, explorer, start, noise))

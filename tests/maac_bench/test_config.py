@@ -327,7 +327,10 @@ def on_record() -> dict[str, dict[str, object]]:
 
 
 def test_presets_are_what_is_on_record():
-    """Runs and figures name presets: a change of one must be meant. The sources: presets.py."""
+    """Runs and figures name presets: a change of one must be meant, and goes into presets.json too.
+
+    Where the numbers come from: presets.py.
+    """
     known = json.loads((Path(__file__).parent / "presets.json").read_text())
     found = on_record()
     assert found.keys() == known.keys()

@@ -30,6 +30,7 @@ def test_every_measure_of_known_gradients():
 @pytest.mark.parametrize(
     ("dimensions", "signal", "cosine", "expected"),
     [
+        (6, 0.0, 0.0, 0.85),
         (100, 0.0, 0.0, 0.92),
         (100, 0.05, 0.33, 1.0),
         (6, 0.15, 0.82, 1.32),

@@ -8,7 +8,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.envs.classic_control import PendulumEnv
 from gymnasium.utils.env_checker import check_env
 
 import analytic
@@ -24,7 +23,6 @@ from maac_bench.tasks import (
 from maac_bench.tasks.base import Task
 from maac_bench.tasks.gymnasium_v5 import V5_TASKS
 from maac_bench.tasks.mujoco_paper import PAPER_TASKS
-from maac_bench.tasks.training import action_scale, with_unit_actions
 from maac_bench.types import ModelNoise
 
 PAPER = [f"maac_bench/{name}-v0" for name in PAPER_TASKS]
@@ -312,70 +310,3 @@ def test_making_a_cheetah_is_silent_and_other_warnings_are_one_line(tmp_path):
 def test_what_gymnasium_cannot_make_is_one_line(name):
     with pytest.raises(ValueError, match=f"(unknown task|task) '{name}'"):
         make_training_task(name)
-
-
-@pytest.mark.parametrize("name", ["maac_bench/Pendulum", "HalfCheetah", "Ant"])
-def test_a_task_without_its_version_is_not_guessed(name, recwarn):
-    with pytest.raises(ValueError, match=rf"unknown task '{name}'.*say which version: .*{name}-v"):
-        make_training_task(name)
-    assert not recwarn
-
-
-def test_the_command_finds_a_module_in_the_working_directory(tmp_path):
-    (tmp_path / "my_module.py").write_text(
-        "import gymnasium as gym\n"
-        "gym.register('Mine-v0', 'gymnasium.envs.classic_control:PendulumEnv',"
-        " max_episode_steps=50)\n"
-    )
-    code = "from maac_bench.tasks import make_training_task as make; print(make('{}').steps)"
-    for name, status in (("my_module:Mine-v0", 0), ("my_module:Mine", 1)):
-        # Like the installed command, a script elsewhere: Python looks in its folder, not in this.
-        script = tmp_path / "bin" / "script.py"
-        script.parent.mkdir(exist_ok=True)
-        script.write_text(code.format(name))
-        result = subprocess.run(
-            [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert result.returncode == status, result.stderr
-    assert "say which version: Mine-v0" in result.stderr
-
-
-def test_an_environment_that_fails_to_start_says_so():
-    def broken(**options):
-        raise AttributeError("no such robot")
-
-    gym.register("Broken-v0", entry_point=broken)
-    with pytest.raises(ValueError, match="cannot be made: AttributeError: no such robot"):
-        make_training_task("Broken-v0")
-    del gym.registry["Broken-v0"]
-
-
-@pytest.mark.parametrize(
-    "space", [gym.spaces.Box(-2, 2, (1,), np.int32), gym.spaces.Discrete(3)], ids=["whole", "few"]
-)
-def test_actions_that_are_not_continuous_are_refused(space):
-    class Steps(PendulumEnv):
-        def __init__(self, **options):
-            super().__init__(**options)
-            self.action_space = space
-
-    gym.register("Steps-v0", entry_point=Steps, max_episode_steps=10)
-    with pytest.raises(ValueError, match="'Steps-v0' needs continuous actions in one vector"):
-        make_training_task("Steps-v0")
-    del gym.registry["Steps-v0"]
-
-
-def test_actions_of_an_agent_are_scaled_to_the_environments():
-    low, high = np.array([-2.0, 0.0], np.float32), np.array([4.0, 1.0], np.float32)
-    scale = action_scale(gym.spaces.Box(low, high), "any")
-    for unit, value in ((-1.0, low), (0.0, [1.0, 0.5]), (1.0, high)):
-        assert scale(torch.full((2,), unit)).tolist() == list(value)
-    task = make_task("maac_bench/Pendulum-v0")._replace(
-        reward=lambda state, action, following: action.sum(dim=-1),
-        terminated=lambda state, action, following: (action[..., 0] > 3.0).float(),
-    )
-    seen = with_unit_actions(task, scale)
-    top = torch.ones(2)
-    assert float(seen.reward(top, top, top)) == 5.0
-    assert float(seen.terminated(top, top, top)) == 1.0
-    assert float(seen.terminated(top, 0.5 * top, top)) == 0.0
