@@ -1,7 +1,8 @@
 """One agent update as a run makes it: batch, noise, critics, actor, temperature, targets.
 
 HalfCheetah sizes and the presets' own: SAC with batch 256 and 2x256 nets; MAAC with H = 4, five
-terminal samples, STEVE over two steps and eight members of 4x200.
+terminal samples, STEVE over two steps and eight members of 4x200. And what fitting that ensemble
+costs per batch, but for the optimiser.
 """
 
 from __future__ import annotations
@@ -9,7 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import torch
+
 from benchmarks.floor import Row, measured
+from maac_bench.fusion import fuse
+from maac_bench.model_fitting import likelihood_gradient
 from maac_bench.presets import Size, preset
 from maac_bench.tasks import make_training_task
 from maac_bench.trainer import Trainer
@@ -31,7 +36,7 @@ def ready_trainer(algorithm: str, seeds: int, size: Size, compiled: bool) -> Tra
     trainer.rollout()
     trainer.prepare()
     if compiled:
-        trainer.agent.compile()
+        trainer.compile()
     return trainer
 
 
@@ -41,15 +46,36 @@ def measure(
     """One preset's row."""
     trainer = ready_trainer(algorithm, seeds, size, compiled=False)
     step: Callable[[], object] = trainer.update
-    return measured(name, step, prepare=trainer.agent.compile if compiled else None)
+    return measured(name, step, prepare=trainer.compile if compiled else None)
+
+
+def measure_fit(name: str, compiled: bool) -> Row:
+    """The row of one gradient of the ensemble's likelihood, 256 samples per member."""
+    trainer = ready_trainer("maac", 1, "paper", compiled=False)
+    ensemble = trainer.imagination.model
+    assert ensemble is not None
+    leaves = ensemble.replace([p.detach().requires_grad_() for p in ensemble.parameters])
+    width = ensemble.inputs.mean.shape[-1] + ensemble.targets.mean.shape[-1]
+    samples = torch.randn(1, ensemble.members, trainer.config.model.batch_size, width)
+    gradient = likelihood_gradient
+
+    def fuse_gradient() -> None:
+        nonlocal gradient
+        gradient = fuse(likelihood_gradient, samples.device)
+
+    return measured(
+        name, lambda: gradient(leaves, samples), prepare=fuse_gradient if compiled else None
+    )
 
 
 def rows() -> list[Row]:
-    """Updates fused and not, and several stacked seeds."""
+    """Updates and fits fused and not, and several stacked seeds."""
     found = []
     for algorithm in ("sac", "maac"):
         found.append(measure(f"{algorithm}_step_eager", algorithm, compiled=False))
         found.append(measure(f"{algorithm}_step", algorithm))
+    found.append(measure_fit("model_gradient_eager", compiled=False))
+    found.append(measure_fit("model_gradient", compiled=True))
     found += [measure(f"sac_step_{count}_seeds", "sac", count) for count in (2, 4, 8)]
     return found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from maac_bench.config import Config
 from maac_bench.critics import init_critics
 from maac_bench.data import StreamFactory
 from maac_bench.dynamics import NoDynamics
+from maac_bench.fusion import fuse
 from maac_bench.nets import Normalizer, init_mlp
 from maac_bench.objectives.pathwise import ActorTerms, actor_terms
 from maac_bench.objectives.soft_bellman import soft_return_interval
@@ -128,16 +129,8 @@ class Agent:
         return self.log_temperature.detach().exp()
 
     def compile(self) -> None:
-        """Fuse the update into one program; same mathematics, other rounding."""
-        # Programs of earlier agents in this process count against a limit of eight, and their
-        # sizes decide which of this one's are taken for variable. Those still in use come again.
-        torch._dynamo.reset()
-        # Losses and their backward pass in one graph: torch's own split of the two recomputes
-        # activations in a transposed layout, which costs more than fusion gains.
-        torch._dynamo.config.trace_autograd_ops = True
-        # Between the fused parts, without Python.
-        options: dict[str, Any] = {"cpp_wrapper": self.log_temperature.device.type == "cpu"}
-        self.update = torch.compile(self.update, fullgraph=True, options=options)  # type: ignore[method-assign]
+        """Fuse the update into one program."""
+        self.update = fuse(self.update, self.log_temperature.device)  # type: ignore[method-assign]
 
     def draw_noise(self, streams: Streams, world: World, batch: int) -> UpdateNoise:
         """The randomness of one update of `batch` transitions per seed."""

@@ -11,11 +11,14 @@ from maac_bench.agent import Agent
 from maac_bench.config import Config
 from maac_bench.data import StreamFactory, living
 from maac_bench.dynamics import Ensemble
+from maac_bench.fusion import fuse
 from maac_bench.model_fitting import (
+    LikelihoodGradient,
     ModelReport,
     Pairs,
     dynamics_pairs,
     elite_members,
+    likelihood_gradient,
     new_ensemble,
     refit_model,
 )
@@ -49,7 +52,7 @@ class Imagination:
         streams: StreamFactory,
     ) -> None:
         task, device = training.task, streams("imagination").device
-        self.config, self._seeds, self._streams = config, seeds, streams
+        self.config, self._seeds, self._streams, self._device = config, seeds, streams, device
         self._sizes = (task.state_size, task.action_size)
         self._learns_outcome = training.learns_outcome
         self.data = Replay(len(seeds), config.data.model_capacity, *self._sizes, device)
@@ -65,6 +68,11 @@ class Imagination:
         self.fit: ModelReport | None = None
         self.outcome: LearnedOutcome | None = None
         self.outcome_fit: ModelReport | None = None
+        self._gradient: LikelihoodGradient = likelihood_gradient
+
+    def compile(self) -> None:
+        """Fuse what a fit does for every batch into one program."""
+        self._gradient = fuse(likelihood_gradient, self._device)
 
     @property
     def fits(self) -> dict[str, ModelReport]:
@@ -103,6 +111,7 @@ class Imagination:
             config,
             lambda purpose: self._streams(f"{purpose}-{name}-{now}"),
             split,
+            self._gradient,
         )
 
     def set_model(self, fitted: Ensemble, report: ModelReport) -> None:

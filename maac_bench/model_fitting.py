@@ -7,9 +7,9 @@ gradient reaches another's parameters.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -20,7 +20,10 @@ from maac_bench.nets import Normalizer, fit_normalizer
 from maac_bench.objectives.likelihood import gaussian_nll
 from maac_bench.replay import take_rows
 from maac_bench.streams import Streams
-from maac_bench.types import Transition
+from maac_bench.types import Gradient, Transition
+
+# Validation takes three times as long where hidden layers of all rows leave the cache.
+_ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,10 @@ def elite_members(ensemble: Ensemble, report: ModelReport, config: ModelConfig) 
     return ensemble.choose(report.validation_nll.argsort(dim=1, stable=True)[:, : config.serving])
 
 
+LikelihoodGradient: TypeAlias = Callable[[Ensemble, Tensor], Gradient]
+"""See `likelihood_gradient`."""
+
+
 class Pairs(NamedTuple):
     """Regression data. inputs [seeds, N, i], targets [seeds, N, o], in the order they came."""
 
@@ -131,7 +138,7 @@ def fit_model(
     order = streams("validation-split").permutations(count)
     table = take_rows(_table(ensemble, pairs), order)
     fitted, best = _maximise_likelihood(
-        ensemble, table[:, held_out:], table[:, :held_out], config, streams
+        ensemble, table[:, held_out:], table[:, :held_out], config, streams, likelihood_gradient
     )
     if best.broken is not None:
         raise FloatingPointError(best.broken)
@@ -144,6 +151,7 @@ def refit_model(
     config: ModelConfig,
     streams: StreamFactory,
     split: Streams,
+    full_gradient: LikelihoodGradient | None = None,
 ) -> tuple[Ensemble, ModelReport]:
     """Continue with an ensemble on data that have grown; normalisers follow the data.
 
@@ -157,6 +165,7 @@ def refit_model(
         config: optimisation.
         streams: makes the random streams of bootstrap and batches.
         split: a stream that starts afresh at every call.
+        full_gradient: takes the place of `likelihood_gradient` for full batches.
     """
     ensemble = ensemble._replace(
         inputs=fit_normalizer(pairs.inputs), targets=fit_normalizer(pairs.targets)
@@ -166,7 +175,13 @@ def refit_model(
         rows.to(table.device) for rows in held_out_rows(table.shape[1], config.validation, split)
     )
     fitted, best = _maximise_likelihood(
-        ensemble, take_rows(table, train), take_rows(table, held), config, streams, warm=True
+        ensemble,
+        take_rows(table, train),
+        take_rows(table, held),
+        config,
+        streams,
+        full_gradient or likelihood_gradient,
+        warm=True,
     )
     return fitted, best.report
 
@@ -220,11 +235,28 @@ def _table(ensemble: Ensemble, pairs: Pairs) -> Tensor:
 def _validate(ensemble: Ensemble, held: Tensor) -> tuple[Tensor, Tensor]:
     """Negative log-likelihood and squared error on held-out rows, [seeds, M] each."""
     outputs = ensemble.targets.mean.shape[-1]
+    found = []
     with torch.no_grad():
-        rows = held.unsqueeze(1)
-        mean, log_var = ensemble.moments(rows[..., :-outputs])
-        nll = gaussian_nll(mean, log_var, rows[..., -outputs:]).mean(dim=-1)
-        return nll, (mean - rows[..., -outputs:]).square().mean(dim=(-2, -1))
+        for rows in held.unsqueeze(1).split(_ROWS_AT_ONCE, dim=2):
+            mean, log_var = ensemble.moments(rows[..., :-outputs])
+            target = rows[..., -outputs:]
+            squared = (mean - target).square().mean(dim=-1)
+            found.append((gaussian_nll(mean, log_var, target), squared))
+    nll, mse = (torch.cat(parts, dim=-1).mean(dim=-1) for parts in zip(*found, strict=True))
+    return nll, mse
+
+
+def likelihood_gradient(ensemble: Ensemble, rows: Tensor) -> Gradient:
+    """Gradient of every member's mean negative log-likelihood of its own rows.
+
+    Args:
+        ensemble: its parameters are leaves.
+        rows: inputs and standardised targets side by side, [seeds, M, B, i + o].
+    """
+    outputs = ensemble.targets.mean.shape[-1]
+    mean, log_var = ensemble.moments(rows[..., :-outputs])
+    losses = gaussian_nll(mean, log_var, rows[..., -outputs:]).mean(dim=-1)
+    return torch.autograd.grad(losses.sum(), ensemble.parameters)
 
 
 def _maximise_likelihood(
@@ -233,6 +265,7 @@ def _maximise_likelihood(
     held: Tensor,
     config: ModelConfig,
     streams: StreamFactory,
+    full_gradient: LikelihoodGradient,
     warm: bool = False,
 ) -> tuple[Ensemble, _Best]:
     """Train on bootstrap resamples of `train` until no member improves on `held`.
@@ -241,7 +274,7 @@ def _maximise_likelihood(
     finished after `patience` epochs without improvement. With `warm`, the parameters at hand count
     as a first result.
     """
-    outputs, count = ensemble.targets.mean.shape[-1], train.shape[1]
+    count = train.shape[1]
     bootstrap = streams("bootstrap").integers(count, config.members, count)
     shuffle = streams("model-shuffle")
     parameters = [p.detach().clone().requires_grad_() for p in ensemble.parameters]
@@ -254,10 +287,12 @@ def _maximise_likelihood(
         epoch_rows = torch.take_along_dim(bootstrap, order, dim=-1)
         for index in epoch_rows.split(config.batch_size, dim=-1):
             batch = take_rows(train, index.flatten(1)).unflatten(1, index.shape[1:])
-            mean, log_var = ensemble.replace(parameters).moments(batch[..., :-outputs])
-            loss = gaussian_nll(mean, log_var, batch[..., -outputs:]).mean(dim=-1).sum()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            # Only full batches have the size that a compiled gradient was made for.
+            full = index.shape[-1] == config.batch_size
+            gradient = full_gradient if full else likelihood_gradient
+            found = gradient(ensemble.replace(parameters), batch)
+            for parameter, derivative in zip(parameters, found, strict=True):
+                parameter.grad = derivative
             optimizer.step()
         nll, mse = _validate(ensemble.replace(parameters), held)
         if best.update(nll, mse, parameters, epoch):

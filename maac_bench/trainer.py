@@ -21,6 +21,7 @@ from maac_bench.data import concatenate
 from maac_bench.diagnostics import Totals, agent_columns, model_columns
 from maac_bench.episodes import Array, Episodes
 from maac_bench.evaluation import run_episode, run_sampled_episode
+from maac_bench.fusion import forget_programs
 from maac_bench.imagination import Imagination
 from maac_bench.replay import Replay
 from maac_bench.streams import Streams
@@ -114,6 +115,13 @@ class Trainer:
             row["seconds"] = time.perf_counter() - begin
             row.update({f"seconds_{part}": s for part, s in self._seconds.items()})
         return rows
+
+    def compile(self) -> None:
+        """Fuse updates and fits; what comes out is rounded otherwise, not another algorithm."""
+        # Programs of earlier runs in this process count against torch's limit.
+        forget_programs()
+        self.agent.compile()
+        self.imagination.compile()
 
     def close(self) -> None:
         """Free the environments."""

@@ -167,7 +167,7 @@ def _new_trainer(
 ) -> Trainer:
     trainer = Trainer(task, config, seeds, settings.device)
     if compiled:
-        trainer.agent.compile()
+        trainer.compile()
     return trainer
 
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # A module may import from its own layer's predecessors only.
 LAYERS = [
-    {"types", "names", "streams", "products", "run_files"},
+    {"types", "names", "streams", "products", "fusion", "run_files"},
     {"tasks", "replay"},
     {"nets", "adam", "episodes"},
     {"policies", "critics"},

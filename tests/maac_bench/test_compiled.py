@@ -1,4 +1,4 @@
-"""The fused update: the same numbers as the plain one, and an exact resume."""
+"""Fused updates and fits: the same numbers as the plain ones, and an exact resume."""
 
 import shutil
 from dataclasses import replace
@@ -21,6 +21,12 @@ pytestmark = [
 ]
 
 
+def small_batches(algorithm="maac"):
+    """Fits with full batches: those alone are fused."""
+    config = tiny_config(algorithm)
+    return replace(config, model=replace(config.model, batch_size=8))
+
+
 @pytest.mark.parametrize(
     ("algorithm", "learns_outcome"),
     [
@@ -33,16 +39,19 @@ pytestmark = [
     ],
 )
 def test_fused_updates_are_the_plain_ones(algorithm, learns_outcome):
-    """Over several steps, so that gradients, optimisers and target networks count too.
+    """Over several steps, so that gradients, optimisers, target networks and fits count too.
 
     The programs are whole graphs: where torch cannot fuse a step, it says so.
     """
     task = tiny_training()._replace(learns_outcome=learns_outcome)
-    plain, fused = (tiny_trainer((0, 1), tiny_config(algorithm), task) for _ in range(2))
-    fused.agent.compile()
+    plain, fused = (tiny_trainer((0, 1), small_batches(algorithm), task) for _ in range(2))
+    fused.compile()
     for trainer in (plain, fused):
         trainer.rollout()
         trainer.prepare()
+    for name, fit in plain.imagination.fits.items():
+        for expected, found in zip(fit, fused.imagination.fits[name], strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     for _ in range(3):
         expected, found = plain.update(), fused.update()
         assert found.keys() == expected.keys()
@@ -57,8 +66,8 @@ def traced(monkeypatch):
     """Programs are traced only, in seconds: what may fail comes before their code is made."""
     compile_ = torch.compile
 
-    def trace(function, fullgraph, options):
-        return compile_(function, fullgraph=fullgraph, backend="eager")
+    def trace(function, fullgraph, dynamic, options):
+        return compile_(function, fullgraph=fullgraph, dynamic=dynamic, backend="eager")
 
     monkeypatch.setattr(torch, "compile", trace)
 
@@ -67,7 +76,7 @@ def trace_updates(config, task=PENDULUM, seeds=(0, 1, 2, 3, 4)):
     data = replace(config.data, random_rollouts=1, branch_transitions=200, model_capacity=400)
     config = replace(config, data=data, model=replace(config.model, max_epochs=1))
     trainer = tiny_trainer(seeds, config, tiny_training(task))
-    trainer.agent.compile()
+    trainer.compile()
     trainer.rollout()
     if config.uses_model:
         trainer.prepare()
@@ -98,7 +107,7 @@ def test_an_interrupted_fused_run_ends_up_the_same(tmp_path, monkeypatch):
 
     def go(folder: str) -> None:
         settings = RunSettings(PENDULUM, "maac", (0, 1), 4, tmp_path / folder, compiled=True)
-        train(settings, tiny_config(), {})
+        train(settings, small_batches(), {})
 
     go("whole")
     act = Trainer._act

@@ -15,6 +15,7 @@ from maac_bench.model_fitting import (
     dynamics_pairs,
     fit_model,
     held_out_rows,
+    likelihood_gradient,
     new_ensemble,
     refit_model,
 )
@@ -145,6 +146,49 @@ def test_members_are_trained_on_resamples_of_their_own_and_validated_on_other_ro
             assert sorted(later[member]) == resample, "the same rows in every epoch"
             assert later[member] != drawn[0][member], "in another order"
     assert sorted(drawn[0][0]) != sorted(drawn[0][1])
+
+
+def test_full_batches_alone_go_through_the_gradient_that_is_given(seen):
+    """A compiled one is made for one size."""
+    config = ModelConfig(members=2, hidden=(4,), max_epochs=3, patience=5, batch_size=16)
+    pairs, batches = dynamics_pairs(numbered(50)), []
+    start = new_ensemble(pairs, config, Streams([0], "init"))
+
+    def spy(ensemble, rows):
+        batches.append(rows)
+        return tuple(10.0 * g for g in likelihood_gradient(ensemble, rows))
+
+    def refit(*gradient):
+        return refit_model(start, pairs, config, streams([0]), Streams([0], "split"), *gradient)
+
+    plain, _ = refit()
+    assert [batch.shape[2] for batch in seen["batches"]] == 3 * [16, 16, 8]
+    other, _ = refit(spy)
+    assert [batch.shape[2] for batch in batches] == 3 * [16, 16]
+    # Both kinds of gradient move the same parameters.
+    assert not torch.equal(plain.parameters[0], other.parameters[0])
+    same, _ = refit(likelihood_gradient)
+    assert torch.equal(plain.parameters[0], same.parameters[0])
+
+
+def test_the_likelihood_s_gradient_is_that_of_every_member_alone():
+    torch.manual_seed(0)
+    pairs = dynamics_pairs(lqg_data([0, 1], count=40)[1])
+    ensemble = new_ensemble(pairs, MODEL, Streams([0, 1], "init"))
+    leaves = ensemble.replace([p.detach().requires_grad_() for p in ensemble.parameters])
+    inputs, outputs = pairs.inputs.shape[-1], pairs.targets.shape[-1]
+    rows = torch.randn(2, 3, 7, inputs + outputs)
+    found = likelihood_gradient(leaves, rows)
+    for seed in (0, 1):
+        for member in range(3):
+            mean, log_var = leaves.moments(rows[..., :inputs])
+            normal = torch.distributions.Normal(
+                mean[seed, member], (0.5 * log_var[seed, member]).exp()
+            )
+            loss = -normal.log_prob(rows[seed, member, :, inputs:]).mean()
+            expected = torch.autograd.grad(loss, leaves.parameters)
+            for own, of_all in zip(expected, found, strict=True):
+                torch.testing.assert_close(of_all[seed, member], own[seed, member])
 
 
 def test_a_first_fit_is_validated_on_rows_that_it_has_not_seen(seen):

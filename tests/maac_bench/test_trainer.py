@@ -133,9 +133,9 @@ def test_branches_that_have_ended_are_not_followed():
 def test_every_fit_holds_out_by_the_same_draw(monkeypatch):
     splits = []
 
-    def spy(ensemble, pairs, config, streams, split):
+    def spy(ensemble, pairs, config, streams, split, gradient):
         splits.append(split.state())
-        return refit_model(ensemble, pairs, config, streams, split)
+        return refit_model(ensemble, pairs, config, streams, split, gradient)
 
     monkeypatch.setattr("maac_bench.imagination.refit_model", spy)
     rows_of(tiny_trainer((0, 1)), 3)
