@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from reports.curve_report import CurveReport
-from reports.training_profiles import profiles
+from reports.training_profiles import paper_size, profiles
 
-PROFILES = profiles(("maac", "mbpo", "steve", "sac"))
+_ALGORITHMS = ("maac", "mbpo", "steve", "sac")
+PROFILES = profiles(_ALGORITHMS)
+PROFILES["paper-size"] = paper_size(_ALGORITHMS)
 REPORT = CurveReport(
     "figure2",
     PROFILES,

@@ -62,7 +62,7 @@ SECTIONS = {
     ),
     "figure2": Section(
         "Figure 2: against the baselines",
-        ("quick", "mujoco", "paper"),
+        ("quick", "mujoco", "paper-size", "paper"),
         curve_charts,
         _CURVES,
         (),
