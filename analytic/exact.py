@@ -209,7 +209,7 @@ def finite_gradient(
 
 
 def optimal_gain(lqg: LQG) -> Array:
-    """The gain that maximises the return, [m, n], from the discounted Riccati equation.
+    """The stable gain that maximises the return, [m, n], from the discounted Riccati equation.
 
     Raises:
         ValueError: the discounted problem has no stabilising solution.

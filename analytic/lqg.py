@@ -17,9 +17,10 @@ _RELATIVE_TOLERANCE = 1e-9
 
 
 class UnstablePolicyError(ValueError):
-    """The discounted return of this gain is infinite: sqrt(gamma) * rho(A - B K) >= 1.
+    """The discounted sum of squared states is infinite: sqrt(gamma) * rho(A - B K) >= 1.
 
-    Or a finite sum along its trajectories, true or learned ones, is larger than any number.
+    So is the return, unless what grows costs nothing. Or a finite sum along its trajectories, true
+    or learned ones, is larger than any number.
     """
 
 
@@ -227,7 +228,9 @@ def random_lqg(
     spectral_radius: float = 0.95,
     gamma: float = 0.95,
 ) -> LQG:
-    """A random LQG whose open loop has the given spectral radius, so that K = 0 is stable.
+    """A random LQG whose open loop has the given spectral radius.
+
+    K = 0 is stable where `sqrt(gamma) * spectral_radius < 1`, as by default.
 
     Args:
         n: state dimension.

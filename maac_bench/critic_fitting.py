@@ -6,6 +6,7 @@ reaches another's parameters.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,7 +47,7 @@ class CriticConfig:
     def __post_init__(self) -> None:
         """Refuse sizes and rates that cannot train."""
         require_whole(self)
-        require_positive(self, "count", "batch_size", "steps", "learning_rate")
+        require_positive(self, "count", "hidden", "batch_size", "steps", "learning_rate")
         if self.target not in ("min", "mean"):
             raise ValueError(f"target must be 'min' or 'mean', got {self.target!r}")
         if not 0 < self.target_rate <= 1:
@@ -73,7 +74,7 @@ def fit_critics(
 
     Raises:
         ValueError: data that are not finite, or a discount out of range.
-        FloatingPointError: the loss became non-finite.
+        FloatingPointError: the loss or the critics became non-finite.
     """
     if not 0.0 <= discount < 1.0:
         raise ValueError(f"discount must lie in [0, 1), got {discount}")
@@ -121,12 +122,12 @@ def fit_critics(
             for old, new in zip(targets, parameters, strict=True)
         ]
         if step % 100 == 0 or step == config.steps - 1:
-            _require_finite_loss(loss, step)
+            _require_finite([loss], f"critic loss is not finite at step {step}")
+    # The last loss is from before the last step.
+    _require_finite(parameters, f"critics are not finite after step {config.steps - 1}")
     return critics.replace([p.detach() for p in parameters])
 
 
-def _require_finite_loss(loss: Tensor, step: int) -> None:
-    if not bool(torch.isfinite(loss)):
-        raise FloatingPointError(
-            f"critic loss is not finite at step {step}; lower the critic's learning rate"
-        )
+def _require_finite(tensors: Sequence[Tensor], failure: str) -> None:
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+        raise FloatingPointError(f"{failure}; lower the critic's learning rate")

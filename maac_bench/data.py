@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import fields
 from numbers import Integral
@@ -21,10 +22,14 @@ StreamFactory = Callable[[str], Streams]
 
 
 def require_positive(config: object, *names: str) -> None:
-    """ValueError naming the first of these fields that is not positive."""
+    """ValueError naming the first of these fields that is not positive and finite."""
     for name in names:
-        if not getattr(config, name) > 0:
-            raise ValueError(f"{name} must be positive, got {getattr(config, name)}")
+        value = getattr(config, name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not all(number > 0 for number in numbers):
+            raise ValueError(f"{name} must be positive, got {value}")
+        if math.inf in numbers:
+            raise ValueError(f"{name} must be finite, got {value}")
 
 
 def require_whole(config: DataclassInstance) -> None:

@@ -11,7 +11,10 @@ from maac_bench.streams import Streams
 
 RESAMPLES = 200
 OUTLIER = 100.0
-"""A sample whose gradient is longer than this many medians counts as exploding."""
+"""A sample whose gradient is longer than this many medians counts as exploding.
+
+Of an even number of values a median is the lower of the two in the middle, here and below.
+"""
 
 
 class Quality(NamedTuple):
@@ -20,7 +23,7 @@ class Quality(NamedTuple):
     Fields:
         l1_error: `|g - g*|_1`.
         l2_relative: `|g - g*| / |g*|`.
-        cosine: between g and g*.
+        cosine: between g and g*; like all cosines NaN where one of them is zero.
         cosine_error: its standard error, from samples redrawn with replacement, pairs together. Of
             normal samples it is 0.85 to 0.92 times the true spread where the cosine is 0, and
             1.3 to 1.75 times where it is 0.8 to 0.93 (a test measures it, to 13 %).
@@ -29,6 +32,7 @@ class Quality(NamedTuple):
         norm_ratio: `|g| / |g*|`.
         sample_cosine: median over samples of the cosine between a sample's own two gradients:
             another quantity than `cosine`, and one that a few exploding samples cannot decide.
+            Samples of which one gradient is zero have none.
         sample_norm_ratio: likewise the median ratio of a sample's two lengths.
         exploding: share of the estimate's samples longer than `OUTLIER` times their median.
         exploding_target: the same share of the target's.
@@ -66,12 +70,12 @@ def measure(estimate: Tensor, target: Tensor, streams: Streams) -> Quality:
     return Quality(
         l1_error=error.abs().sum(dim=-1),
         l2_relative=error.norm(dim=-1) / size,
-        cosine=torch.cosine_similarity(x.mean(dim=1), y.mean(dim=1), dim=-1),
+        cosine=_cosine(x.mean(dim=1), y.mean(dim=1)),
         cosine_error=(_square(redrawn, xy) / sizes).std(dim=-1),
         cosine_halves=_cosine_halves(y),
         norm_ratio=x.mean(dim=1).norm(dim=-1) / size,
-        sample_cosine=torch.cosine_similarity(x, y, dim=-1).median(dim=-1).values,
-        sample_norm_ratio=(x.norm(dim=-1) / y.norm(dim=-1)).median(dim=-1).values,
+        sample_cosine=_cosine(x, y).nanmedian(dim=-1).values,
+        sample_norm_ratio=(x.norm(dim=-1) / y.norm(dim=-1)).nanmedian(dim=-1).values,
         exploding=exploding_share(x),
         exploding_target=exploding_share(y),
     )
@@ -85,7 +89,13 @@ def _square(weights: Tensor, products: Tensor) -> Tensor:
 def _cosine_halves(gradients: Tensor) -> Tensor:
     half = gradients.shape[1] // 2
     first, second = gradients[:, :half].mean(dim=1), gradients[:, half:].mean(dim=1)
-    return torch.cosine_similarity(first, second, dim=-1)
+    return _cosine(first, second)
+
+
+def _cosine(x: Tensor, y: Tensor) -> Tensor:
+    """Over the last axis; NaN where one is zero. To torch's own no length is below 1e-8."""
+    result: Tensor = (x * y).sum(dim=-1) / (x.norm(dim=-1) * y.norm(dim=-1))
+    return result
 
 
 def exploding_share(gradients: Tensor) -> Tensor:

@@ -63,11 +63,12 @@ class RunDirectory:
                 self._lock.close()
                 raise
         else:
-            write_text(path / "provenance.json", json.dumps(provenance, indent=2) + "\n")
+            self._write_provenance(provenance)
             # Last: it is what makes the directory a run.
             write_text(path / "config.json", json.dumps(self.identity, indent=2) + "\n")
         (path / "checkpoint").mkdir(exist_ok=True)
         self._provenance = json.loads(json.dumps(provenance))
+        self._continued_from: int | None = None
         self._rows: dict[int, list[dict[str, str]]] = {}
         self._writers: dict[int, SummaryWriter] = {}
 
@@ -85,7 +86,11 @@ class RunDirectory:
             self._rows[seed] = [row for row in rows if int(row["rollout"]) <= rollouts]
             if seed in alive:
                 self._require_history(seed, rows, rollouts)
-        self._record_continuation(rollouts)
+        if rollouts:
+            read_record(self.path / "provenance.json")
+            self._continued_from = rollouts
+        else:  # nothing of an earlier start is left
+            self._write_provenance(self._provenance)
         return snapshot
 
     def _require_history(self, seed: int, rows: list[dict[str, str]], rollouts: int) -> None:
@@ -107,12 +112,11 @@ class RunDirectory:
             )
 
     def _record_continuation(self, rollouts: int) -> None:
-        path = self.path / "provenance.json"
-        if not rollouts:  # nothing of an earlier start is left
-            write_text(path, json.dumps(self._provenance, indent=2) + "\n")
-            return
-        known = read_record(path)
-        latest = known.get("continued", [known])[-1]
+        """Say who trains on after that many rollouts; who has nothing left is forgotten."""
+        known = read_record(self.path / "provenance.json")
+        earlier = known.pop("continued", [])
+        earlier = [entry for entry in earlier if entry["from_rollout"] <= rollouts]
+        latest = earlier[-1] if earlier else known
         # The command differs when a run is prolonged; what its numbers depend on may not.
         changed = any(
             latest.get(name) != value
@@ -120,9 +124,11 @@ class RunDirectory:
             if name != "command"
         )
         if changed:
-            entry = {"from_rollout": rollouts + 1, **self._provenance}
-            known["continued"] = [*known.get("continued", []), entry]
-            write_text(path, json.dumps(known, indent=2) + "\n")
+            earlier.append({"from_rollout": rollouts + 1, **self._provenance})
+        self._write_provenance({**known, "continued": earlier} if earlier else known)
+
+    def _write_provenance(self, record: Mapping[str, Any]) -> None:
+        write_text(self.path / "provenance.json", json.dumps(record, indent=2) + "\n")
 
     def log(self, rows: list[Row]) -> None:
         """Add one row per seed to the metrics and to TensorBoard."""
@@ -146,6 +152,10 @@ class RunDirectory:
             snapshot: what to write.
             keep_every: rollouts between checkpoints that are not replaced by later ones; 0: none.
         """
+        if self._continued_from is not None:
+            # Only now is there something that this process trained.
+            self._record_continuation(self._continued_from)
+            self._continued_from = None
         folder, name = self.path / "checkpoint", _checkpoint_name(snapshot.counters["rollouts"])
         table = folder / f"{name}.safetensors"
         write_tensors(table, snapshot.tensors)
@@ -181,8 +191,13 @@ def read_identity(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} holds no run: config.json is missing") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path / 'config.json'} is damaged ({error})") from error
-    named = isinstance(result, dict) and {"task", "algorithm", "seeds", "config"} <= set(result)
-    if not named or not all(isinstance(seed, int) for seed in result["seeds"] or [None]):
+    kinds = {"task": str, "algorithm": str, "seeds": list, "config": dict}
+    if (
+        not isinstance(result, dict)
+        or not all(isinstance(result.get(name), kind) for name, kind in kinds.items())
+        # bool is an int to Python, and no seed
+        or not all(type(seed) is int for seed in result["seeds"] or [None])
+    ):
         raise ValueError(f"{path / 'config.json'} names no task, algorithm, seeds and config")
     return result
 
@@ -193,7 +208,9 @@ def read_metrics(path: Path, seed: int) -> list[dict[str, str]]:
     if not file.exists():
         return []
     try:
-        table = csv.DictReader(io.StringIO(file.read_text()))
+        table = list(csv.DictReader(io.StringIO(file.read_text())))
+        if any(None in row.values() for row in table):
+            raise ValueError("a row is cut short")
         rows = [{name: text for name, text in row.items() if text} for row in table]
         for row in rows:
             int(row["rollout"])

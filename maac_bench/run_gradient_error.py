@@ -209,7 +209,8 @@ def summary(table: pd.DataFrame) -> str:
     """Means over seeds as readable lines: a block per measure, a row per H, a column per part."""
     blocks = []
     for column, title in SUMMARY.items():
-        means = table.pivot_table(index="horizon", columns="part", values=column, sort=False)
+        # Not pivot_table, which leaves out a part that has no number.
+        means = table.groupby(["horizon", "part"], sort=False)[column].mean().unstack()
         lines = means[list(PARTS)].rename_axis(index="H", columns=None)
         blocks.append(f"{title}\n{lines.to_string(float_format=lambda value: f'{value:.3g}')}")
     return "\n".join(blocks)

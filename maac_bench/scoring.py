@@ -28,7 +28,9 @@ class Score(NamedTuple):
     truth: exact gradient of the return, flattened. mean: of all replicates, flattened.
     bias: `|mean - truth|`; bias_error: root-mean-square length of the mean's own Monte-Carlo error
     (what `bias` would be without any). cosine: of mean and truth.
-    spread: standard deviation per sample. rms_error: of one estimate of N samples.
+    spread: the estimate's standard deviation times sqrt(N): that of one sample, where the samples
+    are independent (the inverse-variance combination's are not).
+    rms_error: of one estimate of N samples.
     """
 
     truth: Array
@@ -87,11 +89,15 @@ def replicate(
         ValueError: one estimate is too large to hold.
         FloatingPointError: an estimate is not finite.
     """
-    steps = samples * (estimator.settings.horizon + 1)
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
+    settings = estimator.settings
+    steps = samples * (settings.horizon + settings.terminal_samples)
     if steps > _LARGEST_ESTIMATE:
         raise ValueError(
-            f"one estimate of {samples} samples and {estimator.settings.horizon} steps is more "
-            "than memory is planned for: take fewer samples and more replicates"
+            f"one estimate of {samples} samples, {settings.horizon} steps and "
+            f"{settings.terminal_samples} terminal actions is more than memory is planned for: "
+            "take fewer samples and more replicates"
         )
     chunk = max(1, _LARGEST_CHUNK // steps)
     estimates = []
@@ -131,9 +137,11 @@ def score(
 
     Raises:
         UnstablePolicyError: the gain has no finite return.
-        ValueError: the task has no closed form.
+        ValueError: the task has no closed form; fewer than two seeds or one sample.
         FloatingPointError: an estimate is not finite.
     """
+    if len(seeds) < 2:
+        raise ValueError(f"a spread needs at least two seeds, got {len(seeds)}")
     truth = analytic.policy_gradient(require_lqg(task), gain).ravel()
     size = float(np.linalg.norm(truth))
     if size <= _SMALLEST_GRADIENT * abs(analytic.evaluate(require_lqg(task), gain).J):

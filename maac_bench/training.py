@@ -56,6 +56,9 @@ class RunSettings:
             ) from error
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ValueError("device cuda is not available here; use --device cpu")
+        last = torch.cuda.device_count() - 1
+        if device.type == "cuda" and (device.index or 0) > last:
+            raise ValueError(f"device {self.device} is not there: the last is cuda:{last}")
 
 
 def _known_device(name: str) -> str:
@@ -68,7 +71,7 @@ def _missing_to_compile() -> str | None:
     """What torch.compile would need and this machine lacks."""
     # The one that torch looks for.
     usual = "clang++" if sys.platform == "darwin" else "g++"
-    compiler = (os.environ.get("CXX") or usual).split()[0]
+    compiler = (os.environ.get("CXX", "").split() or [usual])[0]
     if shutil.which(compiler) is None:
         return f"C++ compiler ({compiler})"
     if not (Path(sysconfig.get_path("include")) / "Python.h").exists():

@@ -74,6 +74,12 @@ def test_the_sums_are_finite_at_their_removable_singularities(form):
     assert relative_error(values[2], values[1]) < 1e-5
 
 
+def test_policies_that_differ_along_the_way_are_a_gap_without_any_model_error():
+    c = Constants(0.0, 0.0, 0.0, eps_pi=2.0, L_f=0.5, L_pi=1.0, L_r=1.0, L_Q=1.0, K=1.0, C=3.0)
+    # L = 1: (1 + L_pi) * (L_f * eps_pi + L_f * eps_pi) + eps_pi
+    assert sensitivity_gap(c, 2) == pytest.approx(6.0)
+
+
 def test_geometric_counts_terms():
     assert geometric(1.0, 4) == 4.0
     assert geometric(2.0, 4) == 15.0

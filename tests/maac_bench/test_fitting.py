@@ -132,6 +132,31 @@ def test_a_diverging_fit_says_so():
     config = CriticConfig(hidden=(16,), steps=3, learning_rate=1e-3)
     with pytest.raises((FloatingPointError, ValueError), match="not finite"):
         fit_critics(huge, case.policy, 0.9, config, streams([0]))
+    config = CriticConfig(hidden=(16,), steps=1, learning_rate=1e39)
+    with pytest.raises(FloatingPointError, match="critics are not finite after step 0"):
+        fit_critics(data, case.policy, 0.9, config, streams([0]))
+
+
+def test_critics_are_built_as_configured():
+    case, data = lqg_data([0], count=50)
+    config = CriticConfig(
+        count=3, hidden=(4,), steps=1, layer_norm=True, activation="tanh", batch_size=8
+    )
+    critics = fit_critics(data, case.policy, 0.9, config, streams([0]))
+    assert critics(data.state, data.action).shape == (3, 1, 50)
+    assert (critics.net.layer_norm, critics.net.activation) == (True, "tanh")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learning_rate": float("inf")}, "learning_rate must be finite"),
+        ({"hidden": (8, 0)}, r"hidden must be positive, got \(8, 0\)"),
+    ],
+)
+def test_critics_that_cannot_be_trained_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        CriticConfig(**options)
 
 
 def test_a_deterministic_policy_can_be_evaluated():

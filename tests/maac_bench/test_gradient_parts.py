@@ -197,6 +197,30 @@ def test_replicates_are_averaged():
         torch.testing.assert_close(together, sum(one[name] for one in alone) / 3.0)
 
 
+@pytest.mark.parametrize("through", ["pathwise", "score_function"])
+def test_every_seed_has_its_own_temperature(through):
+    case, start_noise = make_case(), draw(make_case(), 24, (0, 1))
+    start, noise = replicated(*start_noise, 3)
+    temperatures = tensor([0.0, 0.7])
+
+    def gradients(rows):
+        setting = make_setting(case, 0.8)._replace(
+            policy=squashed_policy([0, 1][rows]), temperature=temperatures[rows]
+        )
+        own = RolloutNoise(
+            tuple(x[rows] for x in noise.action),
+            tuple(ModelNoise(one.normal[rows]) for one in noise.model),
+            noise.terminal[rows],
+        )
+        return horizon_gradients(setting, start[rows], own, [0, 2], through)
+
+    together = gradients(slice(None))
+    for k in (0, 1):
+        for horizon, named in gradients(slice(k, k + 1)).items():
+            for name, alone in named.items():
+                torch.testing.assert_close(together[horizon][name][k], alone[0])
+
+
 def test_the_parts_add_up():
     """Along the way from the learned gradient to the reference."""
     case = make_case()

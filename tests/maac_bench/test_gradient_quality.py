@@ -27,6 +27,51 @@ def test_every_measure_of_known_gradients():
     assert quality.cosine_halves.item() == pytest.approx(0.0)
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_cosines_do_not_depend_on_the_gradients_length(scale):
+    x, y = Streams([0], "samples").normal(2, 8, 5).unbind(dim=1)
+    at_one, scaled = (
+        measure(size * x, size * y, Streams([0], "resampling")) for size in (1.0, scale)
+    )
+    for name in ("cosine", "cosine_error", "cosine_halves", "sample_cosine", "sample_norm_ratio"):
+        assert getattr(scaled, name).item() == pytest.approx(getattr(at_one, name).item()), name
+    assert measure(scale * x, scale * x, Streams([0], "r")).cosine.item() == pytest.approx(1.0)
+
+
+def test_what_has_no_direction_has_no_cosine():
+    estimate = tensor([[[0.0, 0.0], [1.0, 0.0], [3.0, 0.0], [0.0, 2.0]]])
+    target = tensor([[[0.0, 0.0], [2.0, 0.0], [3.0, 0.0], [0.0, 2.0]]])
+    quality = measure(estimate, target, Streams([0], "resampling"))
+    assert quality.sample_cosine.item() == pytest.approx(1.0)
+    assert quality.sample_norm_ratio.item() == pytest.approx(1.0)
+    nothing = measure(estimate, torch.zeros_like(target), Streams([0], "resampling"))
+    for value in (nothing.cosine, nothing.cosine_halves, nothing.sample_cosine):
+        assert value.isnan().all()
+
+
+def test_single_samples_are_summed_up_by_their_median():
+    target = tensor([[[1.0, 0.0]] * 3])
+    estimate = tensor([[[1.0, 0.0], [2.0, 0.0], [-60.0, 0.0]]])
+    quality = measure(estimate, target, Streams([0], "resampling"))
+    assert quality.sample_cosine.item() == 1.0
+    assert quality.sample_norm_ratio.item() == 2.0
+
+
+def test_every_sample_can_be_drawn_again():
+    """Also the last, in which alone the two differ here."""
+    target = tensor([[[1.0, 0.0]] * 6])
+    estimate = target.clone()
+    estimate[0, -1] = tensor([1.0, 3.0])
+    quality = measure(estimate, target, Streams([0], "resampling"))
+    assert quality.cosine_error.item() > 0.0
+
+
+def test_means_are_taken_in_double_precision():
+    estimate = torch.tensor([[[1e8, 1.0], [1.0, 1.0], [-1e8, 1.0]]], dtype=torch.float32)
+    quality = measure(estimate, torch.ones(1, 3, 2), Streams([0], "resampling"))
+    assert quality.l1_error.item() == pytest.approx(2.0 / 3.0, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("dimensions", "signal", "cosine", "expected"),
     [
@@ -58,4 +103,15 @@ def test_exploding_samples_are_counted_and_not_removed():
     quality = measure(gradients, torch.ones(1, 10, 3), Streams([0], "resampling"))
     assert quality.norm_ratio.item() == pytest.approx((1e6 + 9.0) / 10.0)
     assert quality.sample_norm_ratio.item() == pytest.approx(1.0)
+    assert quality.exploding.item() == pytest.approx(0.1)
     assert quality.exploding_target.item() == 0.0
+
+
+def test_exploding_is_beyond_a_hundred_medians_of_the_euclidean_length():
+    gradients = torch.zeros(1, 9, 4)
+    gradients[..., 0] = 1.0
+    gradients[0, 0, 0] = 99.0
+    gradients[0, 1] = 40.0  # 80 long, 160 in all
+    assert exploding_share(gradients).item() == 0.0
+    gradients[0, 1] = 51.0
+    assert exploding_share(gradients).item() == pytest.approx(1.0 / 9.0)

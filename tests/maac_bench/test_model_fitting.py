@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from maac_bench import model_fitting
+from maac_bench.fusion import fuse
 from maac_bench.model_fitting import (
     ModelConfig,
     Pairs,
@@ -189,6 +190,22 @@ def test_the_likelihood_s_gradient_is_that_of_every_member_alone():
             expected = torch.autograd.grad(loss, leaves.parameters)
             for own, of_all in zip(expected, found, strict=True):
                 torch.testing.assert_close(of_all[seed, member], own[seed, member])
+
+
+def test_the_likelihood_s_gradient_can_be_one_program(monkeypatch):
+    """Traced only: what may fail comes before code is made, which takes long."""
+    compile_ = torch.compile
+
+    def trace(function, fullgraph, dynamic, options):
+        return compile_(function, fullgraph=fullgraph, dynamic=dynamic, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", trace)
+    ensemble = new_ensemble(dynamics_pairs(numbered(20)), MODEL, Streams([0], "init"))
+    leaves = ensemble.replace([p.detach().requires_grad_() for p in ensemble.parameters])
+    rows = Streams([0], "rows").normal(3, 7, 3)
+    found = fuse(likelihood_gradient, rows.device)(leaves, rows)
+    for fused, plain in zip(found, likelihood_gradient(leaves, rows), strict=True):
+        torch.testing.assert_close(fused, plain)
 
 
 def test_a_first_fit_is_validated_on_rows_that_it_has_not_seen(seen):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from maac_bench.checkpoint import Snapshot
 from maac_bench.config import ActorSettings, Config, to_dict
@@ -70,6 +71,16 @@ def test_a_checkpoint_comes_back_as_it_was(opened, tmp_path):
     for name, tensor in snapshot_of(2).tensors.items():
         assert torch.equal(loaded.tensors[name], tensor)
         assert loaded.tensors[name].dtype == tensor.dtype
+
+
+def test_tensorboard_counts_environment_steps_and_forgets_what_is_made_again(opened, tmp_path):
+    for rollouts in ((1, 2, 3), (2, 4)):
+        run = opened(tmp_path)
+        for rollout in rollouts:
+            run.log(rows_of_rollout(rollout))
+        run.close()
+    events = EventAccumulator(str(tmp_path / "seed-1")).Reload()
+    assert [event.step for event in events.Scalars("return")] == [10, 20, 40]
 
 
 def test_every_so_many_rollouts_a_checkpoint_stays(opened, tmp_path):
@@ -168,6 +179,12 @@ def test_a_run_from_before_a_field_existed_goes_on_with_its_default(opened, tmp_
         '{"task": "t"}',
         '{"task": "t", "algorithm": "a", "seeds": null}',
         '{"task": "t", "algorithm": "a", "seeds": [0]}',
+        '{"task": "t", "algorithm": "a", "seeds": 3, "config": {}}',
+        '{"task": "t", "algorithm": "a", "seeds": [], "config": {}}',
+        '{"task": "t", "algorithm": "a", "seeds": null, "config": {}}',
+        '{"task": "t", "algorithm": "a", "seeds": [true], "config": {}}',
+        '{"task": 1, "algorithm": "a", "seeds": [0], "config": {}}',
+        '{"task": "t", "algorithm": "a", "seeds": [0], "config": 2}',
     ],
 )
 def test_a_foreign_configuration_is_named(opened, tmp_path, text):
@@ -285,13 +302,28 @@ def test_another_commit_that_continues_a_run_is_recorded(tmp_path, opened):
     again.load()
     again.close()
     assert "continued" not in provenance()
-    for _ in range(2):
-        other = opened(tmp_path, provenance={"commit": "def", "command": "train --rollouts 5"})
+
+    def go_on(commit, *rollouts):
+        other = opened(tmp_path, provenance={"commit": commit, "command": "train --rollouts 9"})
         other.load()
+        for rollout in rollouts:
+            reach(other, rollout)
         other.close()
+
+    def continued():
+        return [(entry["commit"], entry["from_rollout"]) for entry in provenance()["continued"]]
+
+    go_on("idle")
+    assert "continued" not in provenance(), "who trains nothing is not named"
+    go_on("def", 4)
+    go_on("def", 5)
+    go_on("ghi", 6)
     assert provenance()["commit"] == "abc"
-    (entry,) = provenance()["continued"]
-    assert (entry["commit"], entry["from_rollout"]) == ("def", 4)
+    assert continued() == [("def", 4), ("ghi", 6)]
+    for lost in (tmp_path / "checkpoint").glob("rollout-000006.*"):
+        lost.unlink()
+    go_on("jkl", 6)
+    assert continued() == [("def", 4), ("jkl", 6)], "nothing is left of the sixth as it was"
 
 
 @pytest.mark.parametrize(
@@ -304,6 +336,10 @@ def test_another_commit_that_continues_a_run_is_recorded(tmp_path, opened):
         (lambda path: shutil.rmtree(path / "seed-1"), "lacks rollouts that the checkpoint has"),
         (lambda path: newest_rows(path).write_text("rollout\n"), "lacks rollouts that the"),
         (lambda path: newest_rows(path).write_text("rollout\nx\n"), "metrics.csv is damaged"),
+        (
+            lambda path: newest_rows(path).write_text("rollout,a,b\n1,2,\n2,3\n"),
+            r"metrics.csv is damaged \(ValueError: a row is cut short\)",
+        ),
         (lambda path: newest_rows(path).write_text("steps\n3\n"), "metrics.csv is damaged"),
         (lambda path: newest_rows(path).write_bytes(b"\xff\xfe"), "metrics.csv is damaged"),
         (lambda path: newest_rows(path).write_text(f"rollout\n{'9' * 200_000}\n"), "is damaged"),

@@ -12,8 +12,9 @@ from maac_bench.__main__ import main
 from maac_bench.checkpoint import capture
 from maac_bench.config import to_dict
 from maac_bench.gradient_parts import PARTS, horizon_gradients
-from maac_bench.run import RunDirectory
-from maac_bench.run_gradient_error import Measurement, _blocks, gradient_error
+from maac_bench.run import RunDirectory, read_identity, require_checkpoint
+from maac_bench.run_gradient_error import Measurement, _blocks, gradient_error, summary
+from maac_bench.streams import Streams
 from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training
 
 CHEETAH = "maac_bench/HalfCheetah-v0"
@@ -92,14 +93,66 @@ def test_the_runs_own_objective_is_measured_from_different_states(trained, tmp_p
         return horizon_gradients(setting, start, noise, *rest)
 
     monkeypatch.setattr("maac_bench.run_gradient_error.horizon_gradients", spy)
+    identity["config"]["discount"] = 0.9
+    (path / "config.json").write_text(json.dumps(identity))
     assert main(["gradient-error", str(path), *OPTIONS]) == 0
     ((setting, start, noise),) = seen
     assert setting.entropy == "first"
+    assert setting.true.discount == setting.learned.discount == 0.9
+    tensors = require_checkpoint(path).tensors
+    torch.testing.assert_close(setting.temperature, tensors["temperature.0"].exp())
+    for states, rows in zip(start[:, :, 0], tensors["real.0"], strict=True):
+        known = {tuple(row) for row in rows[:, : start.shape[-1]].tolist()}
+        assert {tuple(state) for state in states.tolist()} <= known
     assert noise.terminal.shape[-2] == 3
     assert setting.learned.dynamics is not setting.true.dynamics
     for states in start[:, :, 0]:
         assert len(states.unique(dim=0)) > 2  # of four, drawn with replacement
     assert not torch.equal(start[0], start[1])
+
+
+def test_parts_are_compared_with_what_they_are_errors_of(trained, monkeypatch):
+    def scaled(*_arguments):
+        sizes = {"learned": 8.0, "true": 4.0, "tail": 2.0, "reference": 1.0}
+        one = torch.ones(2, 4, 3)
+        return {2: {name: size * one for name, size in sizes.items()}}
+
+    monkeypatch.setattr("maac_bench.run_gradient_error.horizon_gradients", scaled)
+    table = gradient_error(trained, SMALL).set_index("part")["norm_ratio"]
+    for part, ratio in {"model": 2.0, "critic": 2.0, "truncation": 2.0, "total": 8.0}.items():
+        assert table[part].tolist() == pytest.approx([ratio, ratio]), part
+
+
+def test_a_seeds_numbers_do_not_depend_on_its_place_in_the_stack(trained, tmp_path):
+    """As those of a run go on whose first seed has failed."""
+    path = tmp_path / "one"
+    shutil.copytree(trained, path)
+    run = RunDirectory(path, read_identity(path), {})
+    run.save(require_checkpoint(path).select([1]))
+    run.close()
+    both, alone = gradient_error(trained, SMALL), gradient_error(path, SMALL)
+    rows = both[both["seed"] == 4].reset_index(drop=True)
+    assert len(rows) == len(alone)
+    close = {"rtol": 1e-3, "atol": 1e-4, "check_exact": False}
+    pd.testing.assert_frame_equal(alone, rows, **close)
+
+
+def test_starts_and_noise_are_drawn_apart(trained, monkeypatch):
+    names = []
+
+    def spy(seeds, purpose, *rest):
+        names.append(purpose)
+        return Streams(seeds, purpose, *rest)
+
+    monkeypatch.setattr("maac_bench.run_gradient_error.Streams", spy)
+    gradient_error(trained, replace(SMALL, horizons=(2,)))
+    assert len(set(names)) == 3  # starts, noise, resampling
+
+
+def test_a_part_without_numbers_is_shown_without_any(trained):
+    table = gradient_error(trained, SMALL)
+    table.loc[table["part"] == "model", "norm_ratio"] = float("nan")
+    assert "NaN" in summary(table)
 
 
 def test_a_gradient_that_is_not_finite_is_named(trained, monkeypatch, capsys):

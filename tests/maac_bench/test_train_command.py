@@ -13,6 +13,7 @@ from maac_bench.cli.parsing import parse
 from maac_bench.config import from_dict
 from maac_bench.presets import preset
 from maac_bench.run import read_identity
+from maac_bench.training import RunSettings
 from tests.maac_bench.test_training import table
 
 PENDULUM = "maac_bench/Pendulum-v0"
@@ -38,6 +39,28 @@ def refusal(capsys, tmp_path, *arguments: str) -> str:
     assert error.startswith("maac-bench: ")
     assert error.count("\n") == 1, "one clear line"
     return error
+
+
+def test_every_option_of_the_command_arrives(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("maac_bench.cli.train.train", lambda *given: seen.append(given))
+    monkeypatch.setattr("maac_bench.cli.train.checkpoint_rollouts", lambda _path: [7])
+    threads = torch.get_num_threads()
+    for compiled, option in ((None, "auto"), (True, "yes"), (False, "no")):
+        arguments = ["--task", PENDULUM, "--algo", "maac-h0", "--seeds", "3", "5", "--rollouts"]
+        arguments += ["7", "--device", "cpu", "--compile", option, "--threads", "2"]
+        out = str(tmp_path / "run")
+        try:
+            main(["train", *arguments, "--keep-every", "4", "--out", out])
+            assert torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(threads)
+        settings, config, origin = seen.pop()
+        assert settings == RunSettings(
+            PENDULUM, "maac-h0", (3, 5), 7, tmp_path / "run", "cpu", compiled, 4
+        )
+        assert config == preset("maac-h0", PENDULUM)
+        assert origin["configuration"]["threads"] == 2
 
 
 @pytest.mark.parametrize(

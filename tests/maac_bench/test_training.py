@@ -1,11 +1,13 @@
 """Training in a run directory: interruptions, broken seeds and going on."""
 
 import json
+import sys
 
 import pytest
 from safetensors.torch import load_file
 
-from maac_bench.run import read_metrics
+from maac_bench.products import fast_products
+from maac_bench.run import checkpoint_rollouts, read_identity, read_metrics
 from maac_bench.trainer import Trainer
 from maac_bench.training import RunSettings, train
 from tests.maac_bench.trainers import STEPS, fill_, tiny_config, tiny_training
@@ -70,6 +72,29 @@ def test_what_compiling_needs_is_said_before_it_is_tried(lack, message, tmp_path
         train(settings(True), tiny_config("sac"), {})
     train(settings(None), tiny_config("sac"), {})
     assert json.loads((tmp_path / "run" / "config.json").read_text())["compiled"] is False
+
+
+def test_a_blank_choice_of_compiler_is_none(tmp_path, monkeypatch):
+    """As C++'s builders leave it: the usual one is looked for."""
+    monkeypatch.setenv("CXX", "  ")
+    looked_for = []
+    monkeypatch.setattr("shutil.which", looked_for.append)
+    settings = RunSettings("maac_bench/Pendulum-v0", "sac", (0,), 1, tmp_path / "run")
+    train(settings, tiny_config("sac"), {})
+    assert looked_for == ["clang++" if sys.platform == "darwin" else "g++"]
+
+
+def test_checkpoints_are_kept_as_asked_and_products_are_on_record(tmp_path):
+    out = tmp_path / "run"
+    settings = RunSettings(
+        "maac_bench/Pendulum-v0", "sac", (0,), 4, out, "cpu:0", compiled=False, keep_every=1
+    )
+    train(settings, tiny_config("sac"), {"commit": "abc"})
+    assert checkpoint_rollouts(out) == [1, 2, 3, 4]
+    with fast_products() as fast:
+        origin = {"commit": "abc", "onednn_products": fast}
+    assert json.loads((out / "provenance.json").read_text()) == origin
+    assert read_identity(out)["device"] == "cpu", "whichever of them"
 
 
 def test_a_run_holds_what_it_takes_to_read_and_to_go_on(run):
