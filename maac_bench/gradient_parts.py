@@ -104,7 +104,7 @@ def horizon_gradients(
     """
     length = len(noise.action)
     if not horizons or min(horizons) < 0:
-        raise ValueError(f"horizons must be at least 0, got {tuple(horizons)}")
+        raise ValueError(f"horizons must be one or more, each at least 0, got {tuple(horizons)}")
     if max(horizons) > length:
         raise ValueError(
             f"reference_steps must be at least the longest horizon, {max(horizons)}, got {length}"

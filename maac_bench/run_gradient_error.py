@@ -71,7 +71,7 @@ class Measurement:
         if self.reference_steps < 1:
             raise ValueError(f"reference_steps must be at least 1, got {self.reference_steps}")
         if not self.horizons or min(self.horizons) < 0:
-            raise ValueError(f"horizons must be at least 0, got {self.horizons}")
+            raise ValueError(f"horizons must be one or more, each at least 0, got {self.horizons}")
         if max(self.horizons) > self.reference_steps:
             raise ValueError(
                 f"reference_steps must be at least the longest horizon, {max(self.horizons)}, "

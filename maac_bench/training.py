@@ -43,7 +43,9 @@ class RunSettings:
     def __post_init__(self) -> None:
         """Refuse settings that cannot run."""
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"seeds must be distinct and at least 0, got {self.seeds}")
+            raise ValueError(
+                f"seeds must be one or more, distinct and at least 0, got {self.seeds}"
+            )
         if self.rollouts < 1:
             raise ValueError(f"rollouts must be at least 1, got {self.rollouts}")
         if self.keep_every < 0:

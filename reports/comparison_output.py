@@ -54,8 +54,13 @@ def describe(comparison: Comparison) -> str:
                 for row in comparison.improvement.to_dict("records")
             ]
         )
-    if len(comparison.profile):
-        lines += ["", "share of seeds whose final return is above a part of its task's range"]
+    # Alone an algorithm makes its own range.
+    if len(comparison.profile) > len(THRESHOLDS):
+        lines += [
+            "",
+            "share of seeds whose final return is above a part of the range between the least and "
+            "the largest of its task here",
+        ]
         cells = [("algorithm", *(f"> {tau:g}" for tau in THRESHOLDS))]
         cells += [
             (

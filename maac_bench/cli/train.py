@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from dataclasses import dataclass
@@ -54,8 +55,9 @@ class Train:
     def execute(self) -> None:
         """Train."""
         if self.threads is not None:
-            if self.threads < 1:
-                raise ValueError(f"threads must be at least 1, got {self.threads}")
+            most = 4 * (os.cpu_count() or 1)
+            if not 1 <= self.threads <= most:
+                raise ValueError(f"threads must be 1 to {most} here, got {self.threads}")
             torch.set_num_threads(self.threads)
         self._require_effect()
         compiled = {"auto": None, "yes": True, "no": False}[self.compile]

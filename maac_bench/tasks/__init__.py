@@ -163,7 +163,7 @@ def _tensor_env(name: str, **options: Any) -> TensorEnv:  # noqa: ANN401
 
 def _register() -> None:
     for name in TASKS:
-        if name in V5_TASKS:
+        if name in gym.registry or ":" in name:  # an environment of Gymnasium's or the user's
             continue
         short = name.removeprefix("maac_bench/").removesuffix("-v0")
         if short in PAPER_TASKS:

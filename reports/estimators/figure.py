@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import cycle
+from itertools import product
 from pathlib import Path
 
 from matplotlib import pyplot as plt
@@ -11,6 +11,7 @@ from reports import provenance
 from reports.files import read_csv
 from reports.style import GREY, PALETTE, save
 
+_MARKERS = ("o", "s", "^", "D")
 _COLUMNS = [
     "task",
     "estimator",
@@ -32,18 +33,18 @@ def draw(folder: Path) -> None:
     origin = provenance.load(folder)
     data = read_csv(folder / "data.csv", _COLUMNS)
     names = data["estimator"].unique()
-    colors = dict(zip(names, cycle(PALETTE), strict=False))
+    looks = dict(zip(names, product(_MARKERS, PALETTE), strict=False))
     tasks = list(data["task"].unique())
     figure, grid = plt.subplots(2, len(tasks), figsize=(12, 7.4), layout="constrained")
     for (upper, lower), task in zip(grid.T, tasks, strict=True):
         for name, rows in data[data["task"] == task].groupby("estimator", sort=False):
-            color, last = colors[name], rows.iloc[-1]
+            (marker, color), last = looks[name], rows.iloc[-1]
             # Nearly the pathwise one where that has the smaller variance: neither hides the other.
             style = {"ls": "--", "mfc": "white"} if name == "inverse-variance" else {"ls": "-"}
             upper.plot(
                 rows["samples"],
                 rows["rms_error"],
-                marker="o",
+                marker=marker,
                 color=color,
                 ms=3,
                 label=name,
@@ -51,7 +52,7 @@ def draw(folder: Path) -> None:
             )
             upper.axhline(last["bias_exact"], color=color, lw=0.7, ls=":")
             size = {"ms": 10, "mfc": "none"} if "mfc" in style else {"ms": 7}
-            lower.plot(last["spread"], last["bias_exact"], "o", color=color, **size)
+            lower.plot(last["spread"], last["bias_exact"], marker, color=color, **size)
             lower.plot(last["spread_exact"], last["bias_exact"], "kx", ms=5)
         noisiest = data[data["task"] == task].groupby("estimator")["rms_error"].first().max()
         first, last_n = data["samples"].min(), data["samples"].max()

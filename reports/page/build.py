@@ -52,7 +52,7 @@ def write_page(reports: Path, out: Path) -> int:
 
 def build_page(reports: Path) -> str:
     """The page's HTML; see `write_page`."""
-    if not reports.is_dir():
+    if not any((reports / name).is_dir() for name in SECTIONS):
         raise ValueError(f"{reports} is no folder of reports")
     titles = {
         "paper": "Paper and here",
@@ -89,8 +89,9 @@ def _claims(reports: Path) -> str:
         "the MuJoCo tasks. Ours are those of <code>maac</code> on the same variants: interquartile "
         "means with bootstrap intervals, nominally 95 %, of fewer than four seeds about their "
         "range; with planning, mean ± standard deviation over seeds. <strong>A reduced profile "
-        "says nothing about the paper's numbers</strong>: its nets are smaller and its runs "
-        "shorter.</p>\n"
+        "says nothing about the paper's numbers</strong>: its nets are smaller, its "
+        "runs shorter or its seeds fewer. Of profiles that show the same run the longest "
+        "counts.</p>\n"
         f"{claims_html(reports, profiles)}</section>\n"
     )
 

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from reports import provenance
 from reports.files import read_csv
 from reports.page.markup import table_html
-from reports.page.tables import interval, number, planning_returns
+from reports.page.tables import interval, planning_returns, with_spread
 
 NOT_RUN = "not run yet"
+ALGORITHM = "maac"
 _CURVES = ("figure2", "ablations")
 
 
@@ -67,24 +68,45 @@ def _ours(claim: Claim, reports: Path, profiles: Mapping[str, Sequence[str]]) ->
     task = f"maac_bench/{claim.task}-v0"
     if claim.measure == "mpc":
         for profile, folder in folders(reports, "table1", profiles["table1"]):
-            for name, mpc, n, mean, spread in planning_returns(folder):
-                if name == task and mpc:
-                    result = f"{number(mean)} ± {number(spread)}"
-                    yield f"{result} (table1, {_size(profile, folder)}, {n} seeds)"
+            for name, algorithm, mpc, n, mean, spread in planning_returns(folder):
+                if (name, algorithm, mpc) == (task, ALGORITHM, True):
+                    result = with_spread(n, mean, spread)
+                    yield f"{result} (table1, {_size(profile, folder)}, {_seeds(n)})"
         return
+    for report, profile, folder in _longest(reports, profiles, task):
+        keys = ["task", "algo", "measure", "n", "iqm", "low", "high"]
+        summary = read_csv(folder / "summary.csv", keys)
+        for row in summary.to_dict("records"):
+            if (row["task"], row["algo"], row["measure"]) != (task, ALGORITHM, claim.measure):
+                continue
+            size = f"{report}, {_size(profile, folder)}"
+            if row["n"]:
+                result = interval(row["iqm"], row["low"], row["high"])
+                yield f"{result} ({size}, {_seeds(row['n'])})"
+            else:
+                yield f"not finished yet ({size})"
+
+
+def _longest(
+    reports: Path, profiles: Mapping[str, Sequence[str]], task: str
+) -> list[tuple[str, str, Path]]:
+    """Report, profile and folder of every run of the task, each where most of it is shown.
+
+    Profiles of one size and the same seeds show the same run, some its first episodes only.
+    """
+    chosen: dict[str, tuple[int, str, str, Path]] = {}
     for report in _CURVES:
         for profile, folder in folders(reports, report, profiles[report]):
-            keys = ["task", "algo", "measure", "n", "iqm", "low", "high"]
-            summary = read_csv(folder / "summary.csv", keys)
-            for row in summary.to_dict("records"):
-                if (row["task"], row["algo"], row["measure"]) != (task, "maac", claim.measure):
-                    continue
-                size = f"{report}, {_size(profile, folder)}"
-                if row["n"]:
-                    result = interval(row["iqm"], row["low"], row["high"])
-                    yield f"{result} ({size}, {row['n']} seeds)"
-                else:
-                    yield f"not finished yet ({size})"
+            settings = provenance.load(folder)["configuration"]
+            episodes = settings.get("tasks", {}).get(task, 0)
+            run = str([settings.get("size", profile), settings.get("seeds")])
+            if run not in chosen or episodes > chosen[run][0]:
+                chosen[run] = (episodes, report, profile, folder)
+    return [(report, profile, folder) for _, report, profile, folder in chosen.values()]
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' if count != 1 else ''}"
 
 
 def _size(profile: str, folder: Path) -> str:

@@ -137,22 +137,28 @@ def _fits_html(folder: Path) -> str:
 def planning_html(folder: Path) -> str:
     """Table 1: return of the trained policies, without and with planning."""
     rows = [
-        [task, "yes" if mpc else "no", str(n), f"{number(mean)} ± {number(spread)}"]
-        for task, mpc, n, mean, spread in planning_returns(folder)
+        [task, algorithm, "yes" if mpc else "no", str(n), with_spread(n, mean, spread)]
+        for task, algorithm, mpc, n, mean, spread in planning_returns(folder)
     ]
     note = "Mean over each seed's test episodes, then mean ± standard deviation over seeds."
-    header = ["task", "planning at test time", "seeds", "return"]
+    header = ["task", "policy", "planning at test time", "seeds", "return"]
     return _with_note(table_html(header, rows), note)
 
 
-def planning_returns(folder: Path) -> list[tuple[str, bool, int, float, float]]:
-    """Task, whether planned, number of seeds, mean and standard deviation over seeds."""
-    data = read_csv(folder / "data.csv", ["task", "seed", "mpc", "episode", "return"])
-    seeds = data.groupby(["task", "mpc", "seed"], sort=False)["return"].mean()
+def planning_returns(folder: Path) -> list[tuple[str, str, bool, int, float, float]]:
+    """Task, algorithm, whether planned, number of seeds, mean and deviation over seeds."""
+    data = read_csv(folder / "data.csv", ["task", "algo", "seed", "mpc", "episode", "return"])
+    test = ["task", "algo", "mpc"]
+    seeds = data.groupby([*test, "seed"], sort=False)["return"].mean()
     return [
-        (str(task), bool(mpc), len(of), float(of.mean()), float(of.std()))
-        for (task, mpc), of in seeds.groupby(["task", "mpc"], sort=False)
+        (str(task), str(algorithm), bool(mpc), len(of), float(of.mean()), float(of.std()))
+        for (task, algorithm, mpc), of in seeds.groupby(test, sort=False)
     ]
+
+
+def with_spread(n: int, mean: float, spread: float) -> str:
+    """A mean over n seeds with its standard deviation, which one seed has not."""
+    return f"{number(mean)} ± {number(spread)}" if n > 1 else number(mean)
 
 
 def benchmark_html(path: Path) -> str:

@@ -220,7 +220,7 @@ def test_other_tasks_missing_runs_and_missing_checkpoints_are_named(tmp_path, ca
         (["--samples", "3"], "samples must be at least 4, got 3"),
         (["--reference-steps", "0"], "reference_steps must be at least 1, got 0"),
         (["--reference-steps", "5"], "reference_steps must be at least the longest horizon, 10"),
-        (["--horizons", "-1"], "horizons must be at least 0"),
+        (["--horizons", "-1"], "horizons must be one or more, each at least 0"),
         (["--replicates", "1"], "replicates must be at least 2 for score_function, got 1"),
         (
             ["--through", "pathwise", "--replicates", "0"],

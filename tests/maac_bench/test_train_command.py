@@ -1,5 +1,6 @@
 """`maac-bench train` from the command line."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -76,10 +77,11 @@ def test_every_option_of_the_command_arrives(tmp_path, monkeypatch):
         (["--device", "tpu"], "unknown device 'tpu'; choose from cpu, cuda, cuda:N"),
         (["--device", "cuda:"], "device 'cuda:'"),
         (["--device", "cpu:one"], "device 'cpu:one'"),
-        (["--seeds", "-1"], "seeds must be distinct and at least 0, got (-1,)"),
-        (["--seeds", "3", "3"], "seeds must be distinct"),
+        (["--seeds", "-1"], "seeds must be one or more, distinct and at least 0, got (-1,)"),
+        (["--seeds", "3", "3"], "seeds must be one or more, distinct"),
         (["--rollouts", "0"], "rollouts must be at least 1, got 0"),
-        (["--threads", "0"], "threads must be at least 1, got 0"),
+        (["--threads", "0"], f"threads must be 1 to {4 * os.cpu_count()} here, got 0"),
+        (["--threads", "1000000"], "here, got 1000000"),
         (["--actor.horizon", "-1"], "horizon must be at least 0, got -1"),
         (["--actor.horizon", "four"], "'four'"),
         (["--actor.activation", "sin"], "unknown activation 'sin'; choose from relu, swish, tanh"),

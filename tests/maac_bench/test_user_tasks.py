@@ -9,7 +9,7 @@ import pytest
 import torch
 from gymnasium.envs.classic_control import PendulumEnv
 
-from maac_bench.tasks import make_task, make_training_task
+from maac_bench.tasks import TASKS, Task, _register, make_task, make_training_task
 from maac_bench.tasks.training import action_scale, with_unit_actions
 
 
@@ -47,6 +47,30 @@ def test_an_environment_that_fails_to_start_says_so():
     with pytest.raises(ValueError, match="cannot be made: AttributeError: no such robot"):
         make_training_task("Broken-v0")
     del gym.registry["Broken-v0"]
+
+
+def never(_state, _action, next_state):
+    return torch.zeros_like(next_state[..., 0], dtype=torch.bool)
+
+
+def angle(_state, _action, next_state):
+    return next_state[..., 0]
+
+
+def test_functions_for_an_environment_of_gymnasiums_leave_it_alone(monkeypatch, recwarn):
+    """A row without dynamics of its own: the environment is the one of that name."""
+    row = Task("Pendulum-v1", 3, 1, 0.99, angle, never)
+    monkeypatch.setitem(TASKS, "Pendulum-v1", lambda: row)
+    monkeypatch.setitem(TASKS, "elsewhere:Mine-v0", lambda: row)
+    registered = dict(gym.registry)
+    _register()
+    assert dict(gym.registry) == registered
+    assert not recwarn
+    task = make_training_task("Pendulum-v1")
+    assert not task.learns_outcome
+    assert isinstance(task.make().unwrapped, PendulumEnv)
+    state = torch.tensor([[0.5, 0.1, 0.2]])
+    assert task.task.reward(state, state[:, :1], state).tolist() == [0.5]
 
 
 @pytest.mark.parametrize(

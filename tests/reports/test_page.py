@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -167,19 +168,42 @@ def test_the_papers_numbers_stand_beside_ours(reduced):
     assert "Pendulum" not in text[: text.index('<section id="figure3">')]
 
 
+def test_a_run_of_which_several_profiles_show_a_part_is_told_once(reduced):
+    """The longest of them."""
+    folder = reduced / "ablations" / "plus"
+    shutil.copytree(reduced / "figure2" / "mujoco", folder)
+    text = build_page(reduced)
+    row = re.search(r"<tr><td>HalfCheetah</td><td>return after 50 .*?</tr>", text)[0]
+    assert row.count("seeds)") == 2
+    for name, episodes in (("figure2/mujoco", 50), ("ablations/plus", 25)):
+        path = reduced / name / "provenance.json"
+        origin = json.loads(path.read_text())
+        sizes = {"tasks": {"maac_bench/HalfCheetah-v0": episodes}, "size": "small", "seeds": [0]}
+        origin["configuration"] |= sizes
+        path.write_text(json.dumps(origin))
+    text = build_page(reduced)
+    row = re.search(r"<tr><td>HalfCheetah</td><td>return after 50 .*?</tr>", text)[0]
+    assert row.count("seeds)") == 1
+    assert "(figure2, profile" in row
+
+
 def test_table_1_is_summarised(reduced):
     rows = [
-        {"task": "maac_bench/Hopper-v0", "seed": seed, "mpc": mpc, "episode": k}
+        {"task": "maac_bench/Hopper-v0", "algo": algo, "seed": seed, "mpc": mpc, "episode": k}
         | {"return": 1000.0 + 100 * seed + 10 * k + 500 * mpc}
-        for seed in (0, 1)
+        for algo in ("maac", "maac-plus")
+        for seed in ((0, 1) if algo == "maac" else (0,))
         for mpc in (0, 1)
         for k in (1, 2, 3)
     ]
     origin = record("maac-bench figure table1", {"profile": "quick"})
     publish({"data.csv": pd.DataFrame(rows)}, reduced / "table1", origin)
     text = build_page(reduced)
-    cells = "<td>maac_bench/Hopper-v0</td><td>yes</td><td>2</td><td>1\u202f570 ± 70.7</td>"
-    assert cells in text
+    task = "<td>maac_bench/Hopper-v0</td>"
+    assert f"{task}<td>maac</td><td>yes</td><td>2</td><td>1\u202f570 ± 70.7</td>" in text
+    assert f"{task}<td>maac-plus</td><td>yes</td><td>1</td><td>1\u202f520</td>" in text
+    row = re.search(r"<tr><td>Hopper</td><td>with MPC .*?</tr>", text)[0]
+    assert "1\u202f520" not in row, "the paper's algorithm alone"
     assert "1\u202f570 ± 70.7 (table1, profile quick, 2 seeds)" in text
 
 
@@ -243,6 +267,8 @@ def test_damaged_data_are_one_line(reduced, capsys, name, content, message):
 def test_bad_places_are_one_line(reduced, capsys, tmp_path):
     assert main([str(tmp_path / "nowhere")]) == 2
     assert "nowhere is no folder of reports" in capsys.readouterr().err
+    assert main([str(ROOT / "docs")]) == 2
+    assert "docs is no folder of reports" in capsys.readouterr().err
     assert main([str(reduced), str(tmp_path / "no" / "out.html")]) == 1
     assert "out.html" in capsys.readouterr().err
 
