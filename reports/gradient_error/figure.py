@@ -40,13 +40,13 @@ PANELS = (
     ),
     Panel("pathwise", "model", "sample_cosine", "learned against true model: cosine"),
     Panel("pathwise", "model", "sample_norm_ratio", "learned against true model: length ratio"),
-    Panel("score_function", "total", "l1_error", "actor's gradient: L1 error, 1 at H = 0"),
+    Panel("score_function", "total", "l1_error", "actor's gradient against reference, 1 at H = 0"),
 )
 _ROWS = (
     "cosine of mean gradients,\ntrue ones from returns",
     "true ones through the simulator:\nmedian over samples",
 )
-_MARKERS = ("o", "s", "^", "D")
+_MARKERS = {"o": "●", "s": "■", "^": "▲", "D": "◆"}
 _COLUMNS = ["rollout", "seed", "horizon", "part", "through", "reference_steps", "samples"]
 _COLUMNS += ["replicates", "cosine_error", "cosine_halves"]
 
@@ -66,7 +66,7 @@ def draw(folder: Path) -> None:
         _draw(axes, rows, panel, ages)
     for axes, label in zip(grid[:, 0], _ROWS, strict=True):
         axes.set_ylabel(label)
-    grid[1, 2].set_ylabel("from returns")
+    grid[1, 2].set_ylabel("L1 error of mean gradients,\ntrue ones from returns")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     figure.supxlabel(provenance.caption(origin, _note(data, origin)), fontsize=7)
@@ -112,7 +112,8 @@ def _draw(axes: Axes, rows: pd.DataFrame, panel: Panel, ages: Sequence[int]) -> 
 
 def _note(data: pd.DataFrame, origin: dict[str, Any]) -> str:
     settings, first = origin["configuration"], data.iloc[0]
-    seeds = ", ".join(map(str, data["seed"].unique()))
+    symbols = zip(data["seed"].unique(), cycle(_MARKERS.values()), strict=False)
+    seeds = ", ".join(f"{symbol} seed {seed}" for seed, symbol in symbols)
     sizes = data.groupby("through", sort=False)[["samples", "replicates"]].first()
     sampled = " · ".join(
         f"{through}: {row.samples} start states x {row.replicates}"
@@ -120,7 +121,7 @@ def _note(data: pd.DataFrame, origin: dict[str, Any]) -> str:
     )
     return (
         f"{settings['task']} · profile {settings['profile']} ({settings['label']}) · {sampled}\n"
-        f"seeds {seeds} (a marker each; bars: standard error over start states)\n"
+        f"lines: mean of the seeds · {seeds} · bars: standard error over start states\n"
         f"reference: {first['reference_steps']} true steps, then the learned critic · "
         "* dotted: half of its start states against the other half · "
         f"{provenance.policies(origin)}"
