@@ -132,7 +132,9 @@ def _draw_scores(axes: Axes, scores: pd.DataFrame, colors: Mapping[str, str]) ->
 
 def _score_range(scores: pd.DataFrame) -> tuple[float, float]:
     """An axis for the means, without those far below the middle algorithm's."""
-    right, middle = scores["high"].max(), scores["iqm"].quantile(0.5, interpolation="higher")
+    means = scores["iqm"].dropna().sort_values()
+    # Of two it is the lower one: neither hides the other.
+    right, middle = scores["high"].max(), means.iloc[min(len(means) // 2, max(len(means) - 2, 0))]
     shown = scores["iqm"][scores["iqm"] >= right - 20.0 * (right - middle)]
     worst = shown.min()
     return worst - 0.5 * (right - worst), right

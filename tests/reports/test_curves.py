@@ -153,4 +153,6 @@ def test_the_means_stay_on_the_axis_unless_one_is_far_away():
 
     assert left(4485.0, 3069.0, 3800.0, 4231.0) < 3069.0
     assert left(162.0, -500.0, 117.0, -500.0) < -500.0
+    assert left(6894.0, 4420.0) < 4420.0
+    assert left(6894.0, 4420.0, float("nan")) < 4420.0
     assert -7663.0 < left(142.0, -59.0, -16.0, -7663.0) < -59.0
