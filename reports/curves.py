@@ -154,5 +154,5 @@ def _note(data: pd.DataFrame, origin: Mapping[str, Any]) -> str:
         note += f" · {whole} of {expected} curves are complete"
     absent = set(settings["algorithms"]) - set(data["algo"])
     if absent:
-        note += f" · not started: {', '.join(sorted(absent))}"
+        note += f"\nnot started: {', '.join(sorted(absent))}"
     return f"{note}\ninterquartile mean and {interval_note(len(seeds))}, thin lines: single seeds"
