@@ -18,16 +18,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from torch.utils.tensorboard import SummaryWriter
 
 from maac_bench.checkpoint import Snapshot
 from maac_bench.config import from_dict, leaves, to_dict
-from maac_bench.run_files import digest, lock, write_tensors, write_text
+from maac_bench.run_checkpoints import load_checkpoint, write_checkpoint
+from maac_bench.run_files import lock, read_record, write_tensors, write_text
 from maac_bench.trainer import Row
 
-_KEPT_CHECKPOINTS = 2
-_CHECKPOINT = "rollout-" + "[0-9]" * 6
 _OPTIONS = {"compiled": "--compile", "algorithm": "--algo", "seeds": "--seeds", "task": "--task"}
 
 
@@ -156,17 +154,7 @@ class RunDirectory:
             # Only now is there something that this process trained.
             self._record_continuation(self._continued_from)
             self._continued_from = None
-        folder, name = self.path / "checkpoint", _checkpoint_name(snapshot.counters["rollouts"])
-        table = folder / f"{name}.safetensors"
-        write_tensors(table, snapshot.tensors)
-        stays = keep_every > 0 and snapshot.counters["rollouts"] % keep_every == 0
-        record = {"counters": snapshot.counters, "sha256": digest(table), "stays": stays}
-        write_text(folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
-        records = _records(self.path)
-        kept = [*records[-_KEPT_CHECKPOINTS:], *filter(_stays, records[:-_KEPT_CHECKPOINTS])]
-        for path in folder.glob(f"{_CHECKPOINT}.*"):
-            if path.with_suffix(".json") not in kept:
-                path.unlink()
+        write_checkpoint(self.path, snapshot, keep_every)
 
     def bury(self, seed: int, reason: str, snapshot: Snapshot) -> None:
         """Keep what is needed to look at a seed that cannot go on."""
@@ -219,106 +207,6 @@ def read_metrics(path: Path, seed: int) -> list[dict[str, str]]:
     except (UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} is damaged ({type(error).__name__}: {error})") from error
     return rows
-
-
-def checkpoint_rollouts(path: Path) -> list[int]:
-    """After which rollouts a run has checkpoints."""
-    return sorted(map(_rollout_of, _records(path)))
-
-
-def checkpoint_digest(path: Path, rollout: int) -> str:
-    """SHA-256 of the checkpoint after that many rollouts, as it was recorded."""
-    record = path / "checkpoint" / f"{_checkpoint_name(rollout)}.json"
-    return str(read_record(record, "sha256")["sha256"])
-
-
-def read_record(file: Path, *names: str) -> dict[str, Any]:
-    """A JSON file that has these entries; ValueError naming it otherwise."""
-    try:
-        result = json.loads(file.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{file} is missing or damaged ({error})") from error
-    if not isinstance(result, dict):
-        raise ValueError(f"{file} is missing or damaged (no named entries)")
-    absent = [name for name in names if name not in result]
-    if absent:
-        raise ValueError(f"{file} is damaged: it has no {absent[0]!r}")
-    return result
-
-
-def require_checkpoint(path: Path, rollout: int | None = None) -> Snapshot:
-    """The checkpoint after that many rollouts, or the newest; ValueError where there is none."""
-    held = checkpoint_rollouts(path)
-    if not held:
-        raise ValueError(f"{path} has no checkpoint yet: let it train for a rollout")
-    if rollout is not None and rollout not in held:
-        raise ValueError(
-            f"{path} has no checkpoint of rollout {rollout}, only of "
-            f"{', '.join(map(str, held))}; train with --keep-every to keep more"
-        )
-    snapshot = load_checkpoint(path, rollout)
-    if snapshot is None:
-        raise ValueError(f"{path} lost its checkpoint while it was read: try again")
-    return snapshot
-
-
-def load_checkpoint(path: Path, rollout: int | None = None) -> Snapshot | None:
-    """A run's checkpoint; None where there is none, ValueError if it is damaged.
-
-    Args:
-        path: run directory.
-        rollout: after how many rollouts; default: the newest.
-    """
-    records = _records(path)
-    chosen = records[-1:]
-    if rollout is not None:
-        chosen = [record for record in records if _rollout_of(record) == rollout]
-    if not chosen:
-        return None
-    newest = chosen[0]
-    remedy = f"delete {newest} to go on from the one before it" if records[1:] else "start anew"
-    if newest != records[-1]:
-        remedy = "choose another; the run itself goes on from a later one"
-    table = newest.with_suffix(".safetensors")
-    try:
-        record = json.loads(newest.read_text())
-        if digest(table) != record["sha256"]:
-            raise ValueError(f"checkpoint {table} is damaged: {remedy}")
-        with safe_open(table, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        counters = record["counters"]
-        if not (isinstance(counters["rollouts"], int) and isinstance(counters["seeds"], list)):
-            raise TypeError("rollouts and seeds are not counted")
-        return Snapshot(tensors, counters)
-    except (
-        OSError,
-        KeyError,
-        TypeError,
-        SafetensorError,
-        UnicodeDecodeError,
-        json.JSONDecodeError,
-    ) as error:
-        raise ValueError(f"checkpoint {newest} cannot be read ({error}): {remedy}") from error
-
-
-def _records(path: Path) -> list[Path]:
-    return sorted((path / "checkpoint").glob(f"{_CHECKPOINT}.json"))
-
-
-def _checkpoint_name(rollouts: int) -> str:
-    return f"rollout-{rollouts:06d}"
-
-
-def _rollout_of(record: Path) -> int:
-    return int(record.stem.rpartition("-")[2])
-
-
-def _stays(record: Path) -> bool:
-    """Whether the save that wrote this checkpoint said that it is not to be replaced."""
-    try:
-        return bool(json.loads(record.read_text()).get("stays"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError):
-        return False
 
 
 def require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:

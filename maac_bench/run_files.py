@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -59,3 +60,17 @@ def lock(path: Path) -> IO[str]:
         file.close()
         raise ValueError(f"{path} is in use by another process") from error
     return file
+
+
+def read_record(file: Path, *names: str) -> dict[str, Any]:
+    """A JSON file that has these entries; ValueError naming it otherwise."""
+    try:
+        result = json.loads(file.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{file} is missing or damaged ({error})") from error
+    if not isinstance(result, dict):
+        raise ValueError(f"{file} is missing or damaged (no named entries)")
+    absent = [name for name in names if name not in result]
+    if absent:
+        raise ValueError(f"{file} is damaged: it has no {absent[0]!r}")
+    return result

@@ -17,7 +17,8 @@ from maac_bench.gradient_parts import PARTS, Gradients, Setting, Through, horizo
 from maac_bench.gradient_quality import OUTLIER, measure
 from maac_bench.products import fast_products
 from maac_bench.rollout import draw_rollout_noise
-from maac_bench.run import read_identity, require_checkpoint
+from maac_bench.run import read_identity
+from maac_bench.run_checkpoints import require_checkpoint
 from maac_bench.run_evaluation import restore_parts
 from maac_bench.streams import Streams
 from maac_bench.tasks import make_training_task

@@ -28,6 +28,7 @@ LAYERS = [
     {"diagnostics", "planning", "imagination"},
     {"trainer"},
     {"checkpoint"},
+    {"run_checkpoints"},
     {"run"},
     {"training", "run_evaluation"},
     {"run_gradient_error", "video"},

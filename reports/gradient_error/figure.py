@@ -112,7 +112,7 @@ def _draw(axes: Axes, rows: pd.DataFrame, panel: Panel, ages: Sequence[int]) -> 
 
 def _note(data: pd.DataFrame, origin: dict[str, Any]) -> str:
     settings, first = origin["configuration"], data.iloc[0]
-    symbols = zip(data["seed"].unique(), cycle(_MARKERS.values()), strict=False)
+    symbols = zip(sorted(data["seed"].unique()), cycle(_MARKERS.values()), strict=False)
     seeds = ", ".join(f"{symbol} seed {seed}" for seed, symbol in symbols)
     sizes = data.groupby("through", sort=False)[["samples", "replicates"]].first()
     sampled = " · ".join(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from maac_bench.names import lookup
-from maac_bench.run import checkpoint_digest, checkpoint_rollouts
+from maac_bench.run_checkpoints import checkpoint_digest, checkpoint_rollouts
 from maac_bench.run_gradient_error import Measurement, gradient_error
 from reports import provenance
 from reports.files import as_published, file_digest, read_csv

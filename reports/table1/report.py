@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from maac_bench.names import lookup
 from maac_bench.planning import PlannerSettings
-from maac_bench.run import checkpoint_rollouts
+from maac_bench.run_checkpoints import checkpoint_rollouts
 from maac_bench.run_evaluation import evaluate_run, open_run, require_finite_returns
 from reports import provenance
 from reports.files import PUBLISHED_DIGITS, read_csv, write_csv

@@ -1,76 +1,16 @@
 """The run directory: one owner, one configuration, and never a half-written state."""
 
-import errno
 import json
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from maac_bench.checkpoint import Snapshot
-from maac_bench.config import ActorSettings, Config, to_dict
-from maac_bench.run import (
-    RunDirectory,
-    checkpoint_digest,
-    checkpoint_rollouts,
-    load_checkpoint,
-    read_identity,
-    require_checkpoint,
-)
-
-CONFIG = to_dict(Config(actor=ActorSettings(hidden=(8, 8))))
-IDENTITY = {"task": "t", "algorithm": "a", "seeds": [0, 1], "config": CONFIG}
-
-
-@pytest.fixture
-def opened():
-    """Opens run directories and closes them at the end."""
-    runs = []
-
-    def open_run(path, identity=IDENTITY, provenance=None):
-        runs.append(RunDirectory(path, identity, provenance or {"commit": "abc"}))
-        return runs[-1]
-
-    yield open_run
-    for run in runs:
-        run.close()
-
-
-def snapshot_of(rollouts: int) -> Snapshot:
-    tensors = {"x.0": torch.full((2, 3), float(rollouts)), "y.0": torch.arange(4).reshape(2, 2)}
-    return Snapshot(tensors, {"rollouts": rollouts, "seeds": [0, 1]})
-
-
-def rows_of_rollout(rollout: int, **columns: float):
-    common = {"rollout": rollout, "env_steps": 10 * rollout, **columns}
-    return [{"seed": seed, **common, "return": seed + rollout / 3} for seed in (0, 1)]
-
-
-def reach(run: RunDirectory, rollout: int, keep_every: int = 0) -> None:
-    """What training does after a rollout."""
-    run.log(rows_of_rollout(rollout))
-    run.save(snapshot_of(rollout), keep_every)
-
-
-def newest(path: Path, suffix: str = ".json") -> Path:
-    return sorted((path / "checkpoint").glob(f"*{suffix}"))[-1]
-
-
-def test_a_checkpoint_comes_back_as_it_was(opened, tmp_path):
-    run = opened(tmp_path)
-    assert run.load() is None
-    reach(run, 1)
-    reach(run, 2)
-    loaded = run.load()
-    assert loaded.counters == {"rollouts": 2, "seeds": [0, 1]}
-    for name, tensor in snapshot_of(2).tensors.items():
-        assert torch.equal(loaded.tensors[name], tensor)
-        assert loaded.tensors[name].dtype == tensor.dtype
+from maac_bench.run import read_identity
+from tests.maac_bench.runs import CONFIG, IDENTITY, newest, reach, rows_of_rollout
 
 
 def test_tensorboard_counts_environment_steps_and_forgets_what_is_made_again(opened, tmp_path):
@@ -81,52 +21,6 @@ def test_tensorboard_counts_environment_steps_and_forgets_what_is_made_again(ope
         run.close()
     events = EventAccumulator(str(tmp_path / "seed-1")).Reload()
     assert [event.step for event in events.Scalars("return")] == [10, 20, 40]
-
-
-def test_every_so_many_rollouts_a_checkpoint_stays(opened, tmp_path):
-    run = opened(tmp_path)
-    for rollout in range(1, 10):
-        reach(run, rollout, keep_every=3)
-    assert checkpoint_rollouts(tmp_path) == [3, 6, 8, 9]
-    assert run.load().counters["rollouts"] == 9
-    early = require_checkpoint(tmp_path, 3)
-    assert torch.equal(early.tensors["x.0"], snapshot_of(3).tensors["x.0"])
-    with pytest.raises(ValueError, match=r"no checkpoint of rollout 4, only of 3, 6, 8, 9"):
-        require_checkpoint(tmp_path, 4)
-    # A run that goes on without the option keeps what was promised.
-    reach(run, 10)
-    reach(run, 11)
-    assert checkpoint_rollouts(tmp_path) == [3, 6, 9, 10, 11]
-
-
-@pytest.mark.parametrize("text", ["{", "{}", "[]", None])
-def test_a_damaged_record_of_a_checkpoint_is_named(opened, tmp_path, text):
-    reach(opened(tmp_path), 1)
-    assert len(checkpoint_digest(tmp_path, 1)) == 64
-    record = tmp_path / "checkpoint" / "rollout-000001.json"
-    record.unlink() if text is None else record.write_text(text)
-    with pytest.raises(ValueError, match=r"rollout-000001.json is (missing or )?damaged"):
-        checkpoint_digest(tmp_path, 1)
-
-
-def test_a_damaged_earlier_checkpoint_does_not_condemn_the_run(opened, tmp_path):
-    run = opened(tmp_path)
-    for rollout in (1, 2, 3):
-        reach(run, rollout, keep_every=1)
-    (tmp_path / "checkpoint" / "rollout-000001.safetensors").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match="the run itself goes on from a later one"):
-        require_checkpoint(tmp_path, 1)
-    assert require_checkpoint(tmp_path).counters["rollouts"] == 3
-
-
-def test_two_checkpoints_are_kept(opened, tmp_path):
-    run = opened(tmp_path)
-    for rollout in (1, 9, 10, 11):
-        reach(run, rollout)
-    names = sorted(path.name for path in (tmp_path / "checkpoint").iterdir())
-    assert names == [
-        f"rollout-0000{n}.{kind}" for n in (10, 11) for kind in ("json", "safetensors")
-    ]
 
 
 def test_a_directory_in_use_is_refused(opened, tmp_path):
@@ -237,58 +131,6 @@ def test_the_first_provenance_stays(opened, tmp_path):
     assert json.loads((tmp_path / "provenance.json").read_text()) == {"commit": "abc"}
 
 
-@pytest.mark.parametrize(
-    ("suffix", "damage"),
-    [
-        (".safetensors", lambda data: data[: len(data) // 2]),
-        (".safetensors", lambda data: data[:-1] + bytes([data[-1] ^ 1])),
-        (".json", lambda data: data[: len(data) // 2]),
-        (".json", lambda data: b""),
-        (".json", lambda data: b"\xff\xfe\x00"),
-        (".json", lambda data: b"[]"),
-        (".json", lambda data: re.sub(rb'"rollouts": 2,', b"", data)),
-    ],
-    ids=["cut", "flipped bit", "half a record", "empty", "garbage", "no record", "no counter"],
-)
-def test_a_damaged_checkpoint_is_named_with_its_remedy(opened, tmp_path, suffix, damage):
-    run = opened(tmp_path)
-    reach(run, 1)
-    reach(run, 2)
-    victim = newest(tmp_path, suffix)
-    victim.write_bytes(damage(victim.read_bytes()))
-    with pytest.raises(ValueError, match="rollout-000002") as refusal:
-        run.load()
-    assert f"delete {newest(tmp_path)} to go on from the one before it" in str(refusal.value)
-    newest(tmp_path).unlink()
-    assert run.load().counters["rollouts"] == 1
-
-
-def test_a_lost_table_is_named_and_the_only_checkpoint_cannot_be_gone_back_from(opened, tmp_path):
-    run = opened(tmp_path)
-    reach(run, 1)
-    newest(tmp_path, ".safetensors").unlink()
-    with pytest.raises(ValueError, match=r"rollout-000001.*start anew"):
-        run.load()
-
-
-@pytest.mark.parametrize("stage", ["run_files.save_file", "run.write_text"])
-def test_a_failed_write_leaves_the_previous_checkpoint(opened, tmp_path, monkeypatch, stage):
-    run = opened(tmp_path)
-    reach(run, 1)
-
-    def full(*arguments):
-        Path(arguments[0] if stage == "run.write_text" else arguments[1]).with_suffix(".x").touch()
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(f"maac_bench.{stage}", full)
-        with pytest.raises(OSError, match="No space left"):
-            reach(run, 2)
-    assert load_checkpoint(tmp_path).counters["rollouts"] == 1
-    reach(run, 2)
-    assert load_checkpoint(tmp_path).counters["rollouts"] == 2
-
-
 def test_another_commit_that_continues_a_run_is_recorded(tmp_path, opened):
     def provenance():
         return json.loads((tmp_path / "provenance.json").read_text())
@@ -380,15 +222,3 @@ def test_a_run_goes_on_from_before_its_damaged_checkpoints(opened, tmp_path):
     run.log(rows_of_rollout(4))
     newest(tmp_path).unlink()
     assert run.load().counters["rollouts"] == 2
-
-
-def test_a_file_that_only_looks_like_a_checkpoint_is_none(opened, tmp_path):
-    run = opened(tmp_path)
-    reach(run, 1)
-    (tmp_path / "checkpoint" / "rollout-abc.json").write_text("{}")
-    (tmp_path / "checkpoint" / "rollout-notes.txt").write_text("mine")
-    for rollout in (2, 3):
-        reach(run, rollout)
-    assert checkpoint_rollouts(tmp_path) == [2, 3]
-    assert run.load().counters["rollouts"] == 3
-    assert (tmp_path / "checkpoint" / "rollout-notes.txt").exists()

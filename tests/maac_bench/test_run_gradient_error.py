@@ -12,7 +12,8 @@ from maac_bench.__main__ import main
 from maac_bench.checkpoint import capture
 from maac_bench.config import to_dict
 from maac_bench.gradient_parts import PARTS, horizon_gradients
-from maac_bench.run import RunDirectory, read_identity, require_checkpoint
+from maac_bench.run import RunDirectory, read_identity
+from maac_bench.run_checkpoints import require_checkpoint
 from maac_bench.run_gradient_error import Measurement, _blocks, gradient_error, summary
 from maac_bench.streams import Streams
 from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training

@@ -6,7 +6,7 @@ import pytest
 from safetensors.torch import load_file
 
 from maac_bench.run import RunDirectory, read_metrics
-from tests.maac_bench.test_run import IDENTITY, rows_of_rollout, snapshot_of
+from tests.maac_bench.runs import IDENTITY, rows_of_rollout, snapshot_of
 
 
 @pytest.fixture

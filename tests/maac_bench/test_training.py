@@ -7,7 +7,8 @@ import pytest
 from safetensors.torch import load_file
 
 from maac_bench.products import fast_products
-from maac_bench.run import checkpoint_rollouts, read_identity, read_metrics
+from maac_bench.run import read_identity, read_metrics
+from maac_bench.run_checkpoints import checkpoint_rollouts
 from maac_bench.trainer import Trainer
 from maac_bench.training import RunSettings, train
 from tests.maac_bench.trainers import STEPS, fill_, tiny_config, tiny_training
