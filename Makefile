@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 TORCH  := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup figure2 figure3 table1 gradient-error parity ablations estimators figures report test test-all check lint format types bench first-use clean clean-runs
+.PHONY: help setup figure2 figure3 table1 gradient-error parity ablations estimators figures report test test-all check lint format types bench bench-cuda first-use clean clean-runs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ format: setup ## rewrite the sources in the house format
 
 bench: setup $(VENV)/.peers ## agent updates beside peers, estimators beside their floor -> benchmarks/results.csv
 	@$(BIN)/python -m benchmarks
+
+bench-cuda: setup ## agent updates on a GPU, one and several stacked seeds -> benchmarks/cuda
+	@$(BIN)/python -m benchmarks.cuda
 
 first-use: setup ## wall-clock time of the main commands in a fresh clone -> benchmarks/first_use
 	@$(BIN)/python -m benchmarks.first_use

@@ -59,10 +59,10 @@ def flops(shapes: Shapes) -> float:
     return float(sum(2 * left.numel() * right[-1] * n for (left, _, right, _), n in shapes.items()))
 
 
-def replay(shapes: Shapes) -> Callable[[], None]:
+def replay(shapes: Shapes, device: str = "cpu") -> Callable[[], None]:
     """A function that does nothing but these products, on fresh random operands."""
     pairs = [
-        (_operand(left, left_stride), _operand(right, right_stride), count)
+        (_operand(left, left_stride, device), _operand(right, right_stride, device), count)
         for (left, left_stride, right, right_stride), count in shapes.items()
     ]
 
@@ -74,9 +74,9 @@ def replay(shapes: Shapes) -> Callable[[], None]:
     return run
 
 
-def _operand(shape: torch.Size, stride: tuple[int, ...]) -> Tensor:
+def _operand(shape: torch.Size, stride: tuple[int, ...], device: str) -> Tensor:
     extent = 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
-    return torch.randn(extent).as_strided(tuple(shape), stride)
+    return torch.randn(extent, device=device).as_strided(tuple(shape), stride)
 
 
 def paired_medians(

@@ -23,7 +23,9 @@ TASK = "maac_bench/HalfCheetah-v0"
 _RANDOM_STEPS = 1000
 
 
-def ready_trainer(algorithm: str, seeds: int, size: Size, compiled: bool) -> Trainer:
+def ready_trainer(
+    algorithm: str, seeds: int, size: Size, compiled: bool, device: str = "cpu"
+) -> Trainer:
     """A trainer that has filled its replay and fitted a model for an epoch."""
     config = preset(algorithm, TASK, size)
     config = replace(
@@ -32,7 +34,7 @@ def ready_trainer(algorithm: str, seeds: int, size: Size, compiled: bool) -> Tra
         data=replace(config.data, random_rollouts=1, updates_per_step=0),
     )
     task = make_training_task(TASK)._replace(steps=_RANDOM_STEPS)
-    trainer = Trainer(task, config, range(seeds))
+    trainer = Trainer(task, config, range(seeds), device)
     trainer.rollout()
     trainer.prepare()
     if compiled:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from maac_bench.agent import Agent
 from maac_bench.config import Config
+from maac_bench.cuda_graph import CudaGraph
 from maac_bench.data import StreamFactory, living
 from maac_bench.dynamics import Ensemble
 from maac_bench.fusion import fuse
@@ -72,7 +73,8 @@ class Imagination:
 
     def compile(self) -> None:
         """Fuse what a fit does for every batch into one program."""
-        self._gradient = fuse(likelihood_gradient, self._device)
+        fused = fuse(likelihood_gradient, self._device)
+        self._gradient = CudaGraph(fused) if self._device.type == "cuda" else fused
 
     @property
     def fits(self) -> dict[str, ModelReport]:

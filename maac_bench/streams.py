@@ -46,6 +46,11 @@ class Streams:
     def __len__(self) -> int:
         return len(self._generators)
 
+    @property
+    def generators(self) -> tuple[torch.Generator, ...]:
+        """One per seed."""
+        return tuple(self._generators)
+
     def state(self) -> Tensor:
         """Every generator's state as bytes, [seeds, state]: what `restore` needs."""
         return torch.stack([generator.get_state() for generator in self._generators])

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from maac_bench.agent import Agent
 from maac_bench.config import Config
+from maac_bench.cuda_graph import CudaGraph
 from maac_bench.data import concatenate
 from maac_bench.diagnostics import Totals, agent_columns, model_columns
 from maac_bench.episodes import Array, Episodes
@@ -27,6 +28,7 @@ from maac_bench.replay import Replay
 from maac_bench.streams import Streams
 from maac_bench.tasks import TrainingTask
 from maac_bench.types import Transition
+from maac_bench.world import World
 
 Row: TypeAlias = dict[str, float]
 """One line of metrics.csv."""
@@ -70,6 +72,7 @@ class Trainer:
         self.agent = Agent(config, n, m, self.fresh_streams)
         self.imagination = Imagination(training, config, self.seeds, self.fresh_streams)
         self.failures: list[Failure] = []
+        self._step: Callable[[World, Transition], dict[str, Tensor]] = self._drawn_update
         self._seconds = dict.fromkeys(("env", "model", "branch", "update", "evaluate"), 0.0)
 
     @property
@@ -122,6 +125,8 @@ class Trainer:
         forget_programs()
         self.agent.compile()
         self.imagination.compile()
+        if self.device.type == "cuda":
+            self._step = CudaGraph(self._drawn_update, self.streams["update"])
 
     def close(self) -> None:
         """Free the environments."""
@@ -136,20 +141,24 @@ class Trainer:
     def _act(self) -> Array:
         """One environment step, into D_env; the rewards."""
         with self._timed("env"):
-            state = torch.from_numpy(self.episodes.begin()).to(self.device).unsqueeze(1)
+            observed = torch.from_numpy(self.episodes.begin())
+            seen = torch.isfinite(observed).all(dim=-1)
+            self._fail(~seen, "the environment's observation is not finite")
+            state = observed.to(self.device).unsqueeze(1)
             size, stream = self.task.action_size, self.streams["exploration"]
             if self.training:
                 with torch.no_grad():
                     action = self.agent.policy.sample(state, stream.normal(1, size)).value
             else:
                 action = 2.0 * stream.uniform(1, size) - 1.0
-            seen = torch.isfinite(state).all(dim=-1)[:, 0]
-            self._fail(~seen, "the environment's observation is not finite")
-            finite = torch.isfinite(action).all(dim=-1, keepdim=True)
+            # One copy that waits for the device; the rest is looked at here.
+            chosen = action[:, 0].cpu()
+            finite = torch.isfinite(chosen).all(dim=-1)
             if not bool(finite.all()):
-                self._fail(~finite[:, 0, 0], "the policy's action is not finite")
-                action = torch.where(finite, action, 0.0)
-            step = self.episodes.step(action[:, 0].cpu().numpy())
+                self._fail(~finite, "the policy's action is not finite")
+                chosen = torch.where(finite.unsqueeze(-1), chosen, 0.0)
+                action = chosen.to(self.device).unsqueeze(1)
+            step = self.episodes.step(chosen.numpy())
             reward = self._tensor(step.reward)
             self.imagination.see(reward)
             self.real.add(
@@ -184,9 +193,11 @@ class Trainer:
 
     def update(self) -> dict[str, Tensor]:
         """One update of the agent on a batch from D_env and D_model."""
-        batch, world = self._batch(), self.imagination.world
-        noise = self.agent.draw_noise(self.streams["update"], world, batch.reward.shape[1])
         self.updates += 1
+        return self._step(self.imagination.world, self._batch())
+
+    def _drawn_update(self, world: World, batch: Transition) -> dict[str, Tensor]:
+        noise = self.agent.draw_noise(self.streams["update"], world, batch.reward.shape[1])
         return self.agent.update(world, batch, noise)
 
     def _batch(self) -> Transition:
@@ -271,4 +282,6 @@ class Trainer:
     def _timed(self, part: str) -> Iterator[None]:
         begin = time.perf_counter()
         yield
+        if self.device.type == "cuda":  # what is queued belongs to this part
+            torch.cuda.synchronize(self.device)
         self._seconds[part] += time.perf_counter() - begin

@@ -18,6 +18,13 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler"),
     # the compiler's own, inside torch
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:TensorFloat32"),
+]
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+    ),
 ]
 
 
@@ -38,13 +45,14 @@ def small_batches(algorithm="maac"):
         ("steve", False),
     ],
 )
-def test_fused_updates_are_the_plain_ones(algorithm, learns_outcome):
+@pytest.mark.parametrize("device", DEVICES)
+def test_fused_updates_are_the_plain_ones(algorithm, learns_outcome, device):
     """Over several steps, so that gradients, optimisers, target networks and fits count too.
 
     The programs are whole graphs: where torch cannot fuse a step, it says so.
     """
     task = tiny_training()._replace(learns_outcome=learns_outcome)
-    plain, fused = (tiny_trainer((0, 1), small_batches(algorithm), task) for _ in range(2))
+    plain, fused = (tiny_trainer((0, 1), small_batches(algorithm), task, device) for _ in range(2))
     fused.compile()
     for trainer in (plain, fused):
         trainer.rollout()
@@ -102,12 +110,13 @@ def test_any_number_of_agents_is_fused_in_one_process():
         )
 
 
-def test_an_interrupted_fused_run_ends_up_the_same(tmp_path, monkeypatch):
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_interrupted_fused_run_ends_up_the_same(tmp_path, monkeypatch, device):
     monkeypatch.setattr("maac_bench.training.make_training_task", lambda name: tiny_training(name))
 
     def go(folder: str) -> None:
-        settings = RunSettings(PENDULUM, "maac", (0, 1), 4, tmp_path / folder, compiled=True)
-        train(settings, small_batches(), {})
+        out = tmp_path / folder
+        train(RunSettings(PENDULUM, "maac", (0, 1), 4, out, device, True), small_batches(), {})
 
     go("whole")
     act = Trainer._act

@@ -60,9 +60,12 @@ def hopper(steps: int) -> TrainingTask:
 
 
 def tiny_trainer(
-    seeds: tuple[int, ...], config: Config | None = None, training: TrainingTask | None = None
+    seeds: tuple[int, ...],
+    config: Config | None = None,
+    training: TrainingTask | None = None,
+    device: str = "cpu",
 ) -> Trainer:
-    return Trainer(training or tiny_training(), config or tiny_config(), seeds)
+    return Trainer(training or tiny_training(), config or tiny_config(), seeds, device)
 
 
 def untimed(row: Row) -> Row:

@@ -1,0 +1,91 @@
+"""`make bench-cuda`: agent updates on a GPU, for one and for stacked seeds -> cuda/results.csv.
+
+As a run makes them, many in a row: `eager` with every kernel launched by itself, the others fused
+and recorded as one CUDA graph. `floor_ms` is the time of the same matrix products alone, as a
+graph, measured in turn; all products are float32's (no TF32).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+import torch
+
+from benchmarks.floor import Row, flops, matrix_products, replay
+from benchmarks.steps import ready_trainer
+from maac_bench.cuda_graph import CudaGraph
+from reports import provenance
+
+FOLDER = Path(__file__).parent / "cuda"
+_SEEDS = {"sac": (1, 8), "maac": (1, 2, 4, 8)}
+_UPDATES, _REPEATS = 100, 7
+
+
+def measure(algorithm: str, seeds: int, compiled: bool) -> Row:
+    """The row of one preset's update for `seeds` stacked seeds."""
+    trainer = ready_trainer(algorithm, seeds, "paper", compiled=False, device="cuda")
+    shapes = matrix_products(trainer.update)
+    if compiled:
+        trainer.compile()
+    products = replay(shapes, "cuda")
+    floor = CudaGraph(lambda: products())
+    seconds, alone = _in_turn(trainer.update, floor)
+    trainer.close()
+    form = "step" if compiled else "step_eager"
+    return {
+        "name": f"{algorithm}_{form}_{seeds}_seeds",
+        "ms": 1e3 * seconds,
+        "ms_per_seed": 1e3 * seconds / seeds,
+        "floor_ms": 1e3 * alone,
+        "ratio": seconds / alone,
+        "gflop": flops(shapes) / 1e9,
+        "megabytes": torch.cuda.max_memory_allocated() / 2**20,
+    }
+
+
+def _in_turn(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
+    """Median seconds of one call of each, from many in a row."""
+    for function in (first, second):
+        for _ in range(5):
+            function()
+    rounds = [(_seconds(first), _seconds(second)) for _ in range(_REPEATS)]
+    return median(a for a, _ in rounds), median(b for _, b in rounds)
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    torch.cuda.synchronize()
+    begin = time.perf_counter()
+    for _ in range(_UPDATES):
+        function()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - begin) / _UPDATES
+
+
+def main() -> None:
+    """Measure, write the table and where it comes from, and print it."""
+    if not torch.cuda.is_available():
+        sys.exit("error: no CUDA device is available here")
+    device = torch.cuda.get_device_name()
+    origin = provenance.record("make bench-cuda", {"device": device, "cuda": torch.version.cuda})
+    found = []
+    for algorithm, counts in _SEEDS.items():
+        for seeds, compiled in ((1, False), *((count, True) for count in counts)):
+            torch.cuda.reset_peak_memory_stats()
+            found.append(measure(algorithm, seeds, compiled))
+            print(
+                "{name:22s} {ms:8.3f} ms, {ms_per_seed:8.3f} per seed, {ratio:.2f} x floor".format(
+                    **found[-1]
+                ),
+                flush=True,
+            )
+    provenance.publish({"results.csv": pd.DataFrame(found)}, FOLDER, origin)
+    print(f"written: {FOLDER / 'results.csv'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""On a GPU: the CPU's numbers, from kernels that are recorded once."""
+
+import pytest
+import torch
+from torch.utils._pytree import tree_map_only
+
+from maac_bench.checkpoint import capture, restore_agent, restore_world
+from maac_bench.cuda_graph import CudaGraph
+from maac_bench.rollout import draw_rollout_noise
+from maac_bench.streams import Streams
+from tests.maac_bench.trainers import rows_of, tiny_config, tiny_trainer
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+
+
+def on_cuda(arguments):
+    return tree_map_only(torch.Tensor, lambda x: x.cuda(), arguments)
+
+
+@pytest.mark.parametrize("algorithm", ["sac", "mbpo", "steve", "maac", "maac-plus"])
+def test_an_update_is_the_cpus(algorithm):
+    """From the same state, batch and noise; several times, so that optimisers count."""
+    here, there = (
+        tiny_trainer((0, 1), tiny_config(algorithm), device=name) for name in ("cpu", "cuda")
+    )
+    here.rollout()
+    here.prepare()
+    state = capture(here)
+    restore_agent(there.agent, state)
+    restore_world(there.imagination, state)
+    if here.imagination.world.rewards is not None:
+        there.imagination.see(here.real.all().reward.cuda())
+    for _ in range(3):
+        batch, world = here._batch(), here.imagination.world
+        noise = here.agent.draw_noise(here.streams["update"], world, batch.reward.shape[1])
+        expected = here.agent.update(world, batch, noise)
+        found = there.agent.update(there.imagination.world, on_cuda(batch), on_cuda(noise))
+        for name, values in expected.items():
+            assert found[name].tolist() == pytest.approx(values.tolist(), rel=1e-4, abs=1e-5), name
+    for own, other in zip(here.agent.policy.parameters, there.agent.policy.parameters, strict=True):
+        torch.testing.assert_close(other.cpu(), own, rtol=1e-3, atol=1e-5)
+    for trainer in (here, there):
+        trainer.close()
+
+
+@pytest.mark.parametrize("algorithm", ["sac", "maac"])
+def test_a_run_gives_finite_rows_and_repeats_itself(algorithm):
+    first, second = (
+        rows_of(tiny_trainer((0, 1), tiny_config(algorithm), device="cuda"), 3) for _ in "ab"
+    )
+    assert first == second
+    assert all(value == value for rows in first.values() for row in rows for value in row.values())
+
+
+def test_a_recording_reads_its_arguments_anew():
+    total = torch.zeros(3, device="cuda")
+
+    def add(pair, factor):
+        total.add_(pair[0] * factor)
+        return {"total": total, "second": pair[1] + 1.0}
+
+    graph, kept = CudaGraph(add), []
+    for k in range(4):
+        numbers = torch.full((3,), float(k), device="cuda")
+        kept.append(graph((numbers, numbers), 2.0))
+    assert [found["total"].tolist() for found in kept] == [
+        [0.0] * 3,
+        [2.0] * 3,
+        [6.0] * 3,
+        [12.0] * 3,
+    ]
+    assert [found["second"][0].item() for found in kept] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_an_argument_that_was_changed_in_place_is_read_again():
+    weight, graph = torch.ones(2, device="cuda"), CudaGraph(lambda x: 3.0 * x)
+    for k in range(1, 5):
+        assert graph(weight).tolist() == [3.0 * k] * 2
+        weight.add_(1.0)
+
+
+def test_other_shapes_and_constants_are_recorded_anew():
+    graph = CudaGraph(lambda x, factor: factor * x)
+    for _ in range(3):
+        for size, factor in ((2, 1.0), (3, 1.0), (2, 5.0)):
+            assert graph(torch.ones(size, device="cuda"), factor).tolist() == [factor] * size
+
+
+def test_draws_go_on_as_without_recording():
+    """Also those of a stream that was put back, as on resuming."""
+
+    def draw(streams, count):
+        noise = draw_rollout_noise(streams, _Members(), count, (7,), 3, 2)
+        return noise.action[-1], noise.model[-1].slots, noise.terminal
+
+    plain, recorded = (Streams((3, 8), "test", "cuda") for _ in range(2))
+    graph = CudaGraph(lambda x: (draw(recorded, 2), x + 1.0), recorded)
+    one = torch.zeros(1, device="cuda")
+    for _ in range(4):
+        for expected, found in zip(draw(plain, 2), graph(one)[0], strict=True):
+            assert torch.equal(found, expected)
+    assert torch.equal(recorded.state(), plain.state())
+    state = recorded.state()
+    before = graph(one)[0][0]
+    recorded.restore(state)
+    assert torch.equal(graph(one)[0][0], before)
+
+
+class _Members:
+    members = 3
