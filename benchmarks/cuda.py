@@ -2,16 +2,20 @@
 
 As a run makes them, many in a row: `eager` with every kernel launched by itself, the others fused
 and recorded as one CUDA graph. `floor_ms` is the time of the same matrix products alone, as a
-graph, measured in turn; all products are float32's (no TF32).
+graph, measured in turn; all products are float32's (no TF32). Every row has a process of its own:
+they get ready side by side and are timed one after the other.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
+from threading import Barrier, Lock
 
 import pandas as pd
 import torch
@@ -22,12 +26,35 @@ from maac_bench.cuda_graph import CudaGraph
 from reports import provenance
 
 FOLDER = Path(__file__).parent / "cuda"
-_SEEDS = {"sac": (1, 8), "maac": (1, 2, 4, 8)}
 _UPDATES, _REPEATS = 100, 7
+# Algorithm, stacked seeds, fused and recorded.
+_ROWS = [
+    ("sac", 1, False),
+    ("sac", 1, True),
+    ("sac", 8, True),
+    ("maac", 1, False),
+    *(("maac", seeds, True) for seeds in (1, 2, 4, 8)),
+]
+_all_ready: Barrier
+_turn: Lock
+
+
+def _share(all_ready: Barrier, turn: Lock) -> None:
+    """Give a process what it waits for."""
+    global _all_ready, _turn
+    _all_ready, _turn = all_ready, turn
 
 
 def measure(algorithm: str, seeds: int, compiled: bool) -> Row:
     """The row of one preset's update for `seeds` stacked seeds."""
+    try:
+        return _measured(algorithm, seeds, compiled)
+    except BaseException:
+        _all_ready.abort()  # the others need not wait
+        raise
+
+
+def _measured(algorithm: str, seeds: int, compiled: bool) -> Row:
     trainer = ready_trainer(algorithm, seeds, "paper", compiled=False, device="cuda")
     shapes = matrix_products(trainer.update)
     if compiled:
@@ -53,7 +80,9 @@ def _in_turn(first: Callable[[], object], second: Callable[[], object]) -> tuple
     for function in (first, second):
         for _ in range(5):
             function()
-    rounds = [(_seconds(first), _seconds(second)) for _ in range(_REPEATS)]
+    _all_ready.wait()
+    with _turn:
+        rounds = [(_seconds(first), _seconds(second)) for _ in range(_REPEATS)]
     return median(a for a, _ in rounds), median(b for _, b in rounds)
 
 
@@ -72,17 +101,16 @@ def main() -> None:
         sys.exit("error: no CUDA device is available here")
     device = torch.cuda.get_device_name()
     origin = provenance.record("make bench-cuda", {"device": device, "cuda": torch.version.cuda})
-    found = []
-    for algorithm, counts in _SEEDS.items():
-        for seeds, compiled in ((1, False), *((count, True) for count in counts)):
-            torch.cuda.reset_peak_memory_stats()
-            found.append(measure(algorithm, seeds, compiled))
-            print(
-                "{name:22s} {ms:8.3f} ms, {ms_per_seed:8.3f} per seed, {ratio:.2f} x floor".format(
-                    **found[-1]
-                ),
-                flush=True,
+    context = multiprocessing.get_context("spawn")
+    shared = (context.Barrier(len(_ROWS), timeout=900), context.Lock())
+    with ProcessPoolExecutor(len(_ROWS), context, _share, shared) as pool:
+        found = list(pool.map(measure, *zip(*_ROWS, strict=True)))
+    for row in found:
+        print(
+            "{name:22s} {ms:8.3f} ms, {ms_per_seed:8.3f} per seed, {ratio:.2f} x floor".format(
+                **row
             )
+        )
     provenance.publish({"results.csv": pd.DataFrame(found)}, FOLDER, origin)
     print(f"written: {FOLDER / 'results.csv'}")
 

@@ -19,8 +19,12 @@ def fuse(function: _Function, device: torch.device) -> _Function:
     # Losses and their backward pass in one graph: torch's own split of the two recomputes
     # activations in a transposed layout, which costs more than fusion gains.
     torch._dynamo.config.trace_autograd_ops = True
-    # Between the fused parts, without Python.
-    options: dict[str, Any] = {"cpp_wrapper": device.type == "cpu"}
+    options: dict[str, Any] = {
+        # Between the fused parts, without Python.
+        "cpp_wrapper": device.type == "cpu",
+        # A GPU's kernels are chosen by timing them, and how a sum is split changes its rounding.
+        "deterministic": device.type == "cuda",
+    }
     compiled = torch.compile(function, fullgraph=True, dynamic=False, options=options)
     return cast(_Function, compiled)
 

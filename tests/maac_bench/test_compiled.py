@@ -57,9 +57,11 @@ def test_fused_updates_are_the_plain_ones(algorithm, learns_outcome, device):
     for trainer in (plain, fused):
         trainer.rollout()
         trainer.prepare()
+    # Adam's first steps have the sign of a gradient, however small it is and however it is rounded.
+    rounding = 1e-4 if device == "cpu" else 2e-3
     for name, fit in plain.imagination.fits.items():
         for expected, found in zip(fit, fused.imagination.fits[name], strict=True):
-            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(found, expected, rtol=rounding, atol=1e-5)
     for _ in range(3):
         expected, found = plain.update(), fused.update()
         assert found.keys() == expected.keys()
@@ -134,4 +136,6 @@ def test_an_interrupted_fused_run_ends_up_the_same(tmp_path, monkeypatch, device
     for seed in (0, 1):
         whole, resumed = (read_metrics(tmp_path / name, seed) for name in ("whole", "resumed"))
         assert len(whole) == 4
-        assert [untimed(row) for row in resumed] == [untimed(row) for row in whole]
+        for row, expected in zip(resumed, whole, strict=True):
+            found = untimed(row)
+            assert {k: (v, found[k]) for k, v in untimed(expected).items() if found[k] != v} == {}

@@ -1,14 +1,17 @@
 """On a GPU: the CPU's numbers, from kernels that are recorded once."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils._pytree import tree_map_only
 
 from maac_bench.checkpoint import capture, restore_agent, restore_world
 from maac_bench.cuda_graph import CudaGraph
+from maac_bench.model_fitting import likelihood_gradient
 from maac_bench.rollout import draw_rollout_noise
 from maac_bench.streams import Streams
-from tests.maac_bench.trainers import rows_of, tiny_config, tiny_trainer
+from tests.maac_bench.trainers import rows_of, tiny_config, tiny_trainer, tiny_training
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 
@@ -50,6 +53,30 @@ def test_a_run_gives_finite_rows_and_repeats_itself(algorithm):
     )
     assert first == second
     assert all(value == value for rows in first.values() for row in rows for value in row.values())
+
+
+@pytest.mark.parametrize("learns_outcome", [False, True])
+def test_recording_changes_no_number(learns_outcome):
+    """Of fits and updates that are not fused."""
+    task = tiny_training()._replace(learns_outcome=learns_outcome)
+    config = tiny_config()
+    config = replace(config, model=replace(config.model, batch_size=8))
+    plain, recorded = (tiny_trainer((0, 1), config, task, "cuda") for _ in range(2))
+    recorded.imagination._gradient = CudaGraph(likelihood_gradient)
+    recorded._step = CudaGraph(recorded._drawn_update, recorded.streams["update"])
+    for trainer in (plain, recorded):
+        trainer.rollout()
+        trainer.prepare()
+    for name, fit in plain.imagination.fits.items():
+        for expected, found in zip(fit, recorded.imagination.fits[name], strict=True):
+            assert torch.equal(found, expected), name
+    for _ in range(4):
+        expected, found = plain.update(), recorded.update()
+        assert {k: v.tolist() for k, v in found.items()} == {
+            k: v.tolist() for k, v in expected.items()
+        }
+    for trainer in (plain, recorded):
+        trainer.close()
 
 
 def test_a_recording_reads_its_arguments_anew():
