@@ -54,7 +54,6 @@ class _Recording:
     ) -> None:
         self._function, self._streams, self._structure = function, streams, structure
         self._own = [_storage_like(leaf) if _is_tensor(leaf) else leaf for leaf in leaves]
-        self._copied: list[tuple[Any, int]] = [(None, 0)] * len(leaves)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._results: Any = None
         self._warm = False
@@ -88,19 +87,10 @@ class _Recording:
 
     @torch.no_grad()
     def _take(self, leaves: list[Any]) -> None:
-        """Copy the arguments that are not those of the last call, unchanged since."""
-        # Most of an update's arguments are the model, which stays for a thousand of them.
-        versions = [(leaf, leaf._version if _is_tensor(leaf) else 0) for leaf in leaves]
-        changed = [
-            k
-            for k, ((new, version), (old, before)) in enumerate(
-                zip(versions, self._copied, strict=True)
-            )
-            if _is_tensor(new) and (new is not old or version != before)
-        ]
-        if changed:
-            torch._foreach_copy_([self._own[k] for k in changed], [leaves[k] for k in changed])
-        self._copied = versions
+        """Copy the arguments. All of them: not everything that changes a tensor leaves a trace."""
+        held = [k for k, leaf in enumerate(leaves) if _is_tensor(leaf)]
+        if held:
+            torch._foreach_copy_([self._own[k] for k in held], [leaves[k] for k in held])
 
 
 def _is_tensor(leaf: Any) -> bool:  # noqa: ANN401

@@ -46,6 +46,13 @@ class Decider(Protocol):
         """Actions [seeds, 1, m] for states [seeds, 1, n]."""
 
 
+class RecordedDecider(NamedTuple):
+    """A decider whose decision is a function by itself, such as a recorded one."""
+
+    parameters: Gradient
+    mean_action: Callable[[Tensor], Tensor]
+
+
 def run_episode(policy: Decider, episodes: Episodes) -> Record:
     """One new episode of every seed with the mean action; log-densities are 0.
 

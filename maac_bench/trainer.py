@@ -21,7 +21,12 @@ from maac_bench.cuda_graph import CudaGraph
 from maac_bench.data import concatenate
 from maac_bench.diagnostics import Totals, agent_columns, model_columns
 from maac_bench.episodes import Array, Episodes
-from maac_bench.evaluation import run_episode, run_sampled_episode
+from maac_bench.evaluation import (
+    Decider,
+    RecordedDecider,
+    run_episode,
+    run_sampled_episode,
+)
 from maac_bench.fusion import forget_programs
 from maac_bench.imagination import Imagination
 from maac_bench.replay import Replay
@@ -73,6 +78,8 @@ class Trainer:
         self.imagination = Imagination(training, config, self.seeds, self.fresh_streams)
         self.failures: list[Failure] = []
         self._step: Callable[[World, Transition], dict[str, Tensor]] = self._drawn_update
+        self._explore: Callable[[Tensor], Tensor] = self._sampled_action
+        self._decider: Decider = self.agent.policy
         self._seconds = dict.fromkeys(("env", "model", "branch", "update", "evaluate"), 0.0)
 
     @property
@@ -127,6 +134,9 @@ class Trainer:
         self.imagination.compile()
         if self.device.type == "cuda":
             self._step = CudaGraph(self._drawn_update, self.streams["update"])
+            self._explore = CudaGraph(self._sampled_action, self.streams["exploration"])
+            policy = self.agent.policy
+            self._decider = RecordedDecider(policy.parameters, CudaGraph(policy.mean_action))
 
     def close(self) -> None:
         """Free the environments."""
@@ -145,12 +155,12 @@ class Trainer:
             seen = torch.isfinite(observed).all(dim=-1)
             self._fail(~seen, "the environment's observation is not finite")
             state = observed.to(self.device).unsqueeze(1)
-            size, stream = self.task.action_size, self.streams["exploration"]
             if self.training:
                 with torch.no_grad():
-                    action = self.agent.policy.sample(state, stream.normal(1, size)).value
+                    action = self._explore(state)
             else:
-                action = 2.0 * stream.uniform(1, size) - 1.0
+                stream = self.streams["exploration"]
+                action = 2.0 * stream.uniform(1, self.task.action_size) - 1.0
             # One copy that waits for the device; the rest is looked at here.
             chosen = action[:, 0].cpu()
             finite = torch.isfinite(chosen).all(dim=-1)
@@ -172,6 +182,10 @@ class Trainer:
             )
             self.env_steps += 1
             return step.reward
+
+    def _sampled_action(self, state: Tensor) -> Tensor:
+        noise = self.streams["exploration"].normal(1, self.task.action_size)
+        return self.agent.policy.sample(state, noise).value
 
     def _fit_model(self) -> None:
         """Fit the model to D_env."""
@@ -241,8 +255,8 @@ class Trainer:
 
     def _evaluate(self) -> Tensor:
         """Mean return of the evaluation episodes, [seeds]."""
-        policy, count = self.agent.policy, self.config.evaluations
-        scores = [run_episode(policy, self.evaluations).returns for _ in range(count)]
+        count = self.config.evaluations
+        scores = [run_episode(self._decider, self.evaluations).returns for _ in range(count)]
         return torch.stack(scores).mean(dim=0)
 
     def _diagnose(self) -> dict[str, Tensor]:

@@ -58,7 +58,7 @@ def test_fused_updates_are_the_plain_ones(algorithm, learns_outcome, device):
         trainer.rollout()
         trainer.prepare()
     # Adam's first steps have the sign of a gradient, however small it is and however it is rounded.
-    rounding = 1e-4 if device == "cpu" else 2e-3
+    rounding = 1e-4 if device == "cpu" else 5e-4
     for name, fit in plain.imagination.fits.items():
         for expected, found in zip(fit, fused.imagination.fits[name], strict=True):
             torch.testing.assert_close(found, expected, rtol=rounding, atol=1e-5)
@@ -66,7 +66,7 @@ def test_fused_updates_are_the_plain_ones(algorithm, learns_outcome, device):
         expected, found = plain.update(), fused.update()
         assert found.keys() == expected.keys()
         for name, values in expected.items():
-            assert found[name].tolist() == pytest.approx(values.tolist(), rel=1e-4, abs=1e-5), name
+            assert found[name].tolist() == pytest.approx(values.tolist(), rounding, 1e-5), name
     for trainer in (plain, fused):
         trainer.close()
 
