@@ -107,6 +107,8 @@ def train(settings: RunSettings, config: Config, provenance: dict[str, Any]) -> 
     }
     with fast_products() as onednn:
         origin = {**provenance, "onednn_products": onednn}
+        if torch.device(settings.device).type == "cuda":
+            origin["gpu"] = torch.cuda.get_device_name(settings.device)
         run = RunDirectory(settings.out, identity, origin)
         try:
             _continue(run, training_task, config, settings, compiled)

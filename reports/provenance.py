@@ -44,18 +44,25 @@ def _git(*arguments: str) -> str:
 
 def record(command: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
     """Provenance of data that are about to be produced, by the code as it is now."""
+    packages = versions()
+    python = packages.pop("python")
     return {
         "command": command,
         "commit": commit(),
         "configuration": dict(configuration),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in _PACKAGES},
+        "python": python,
+        "packages": packages,
         "machine": {
             "system": platform.system(),
             "architecture": platform.machine(),
             "vectors": _vectors(),
         },
     }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that numbers depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
 
 
 def _vectors() -> str:

@@ -6,7 +6,7 @@ Reports and profiles of one size share its runs: an algorithm that two of them s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maac_bench.presets import Size
@@ -19,7 +19,8 @@ class Profile:
 
     tasks: task to its number of episodes. size: of the presets. compiled: whether updates are
     fused. label: what a reader of the figure must know of this size. place: folder of its runs,
-    if not with all others of the size; for other seeds than theirs.
+    if not with all others of the size; for other seeds or another device than theirs. device: cpu
+    or cuda.
     """
 
     tasks: Mapping[str, int]
@@ -29,11 +30,20 @@ class Profile:
     compiled: bool
     label: str
     place: str | None = None
+    device: str = "cpu"
 
     def runs(self) -> tuple[TrainingRun, ...]:
         """What is trained."""
         return tuple(
-            TrainingRun(task, algorithm, self.size, self.seeds, rollouts, self.compiled)
+            TrainingRun(
+                task,
+                algorithm,
+                self.size,
+                self.seeds,
+                rollouts,
+                self.compiled,
+                device=self.device,
+            )
             for task, rollouts in self.tasks.items()
             for algorithm in self.algorithms
         )
@@ -87,4 +97,15 @@ def paper_size(algorithms: tuple[str, ...]) -> Profile:
         compiled=True,
         label="reduced: the paper's nets and updates, one task, 50 of 200 episodes, 1 of 4 seeds",
         place="paper-one-seed",
+    )
+
+
+def paper_size_gpu(algorithms: tuple[str, ...]) -> Profile:
+    """The same for more seeds, which a GPU trains stacked."""
+    return replace(
+        paper_size(algorithms),
+        seeds=(0, 1, 2, 3),
+        label="reduced: the paper's nets and updates, one task, 50 of 200 episodes",
+        place="paper-gpu",
+        device="cuda",
     )

@@ -25,7 +25,7 @@ from maac_bench.run_checkpoints import checkpoint_rollouts
 from maac_bench.run_files import read_record
 from maac_bench.training import RunSettings, train
 from reports.files import require_writable
-from reports.provenance import record
+from reports.provenance import record, versions
 from reports.workers import complete
 
 MEASURED = (
@@ -48,7 +48,7 @@ class TrainingRun:
     """One algorithm on one task, its seeds stacked in one process.
 
     task, algorithm: identifiers. size: of the preset. rollouts: episodes in all. compiled: whether
-    the update is fused. config: in place of the preset.
+    the update is fused. config: in place of the preset. device: cpu or cuda.
     """
 
     task: str
@@ -58,6 +58,7 @@ class TrainingRun:
     rollouts: int
     compiled: bool
     config: Config | None = None
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -120,6 +121,7 @@ def train_one(run: TrainingRun, directory: Path, origin: dict[str, Any]) -> str:
         run.seeds,
         run.rollouts,
         directory,
+        run.device,
         compiled=run.compiled,
         keep_every=KEEP_EVERY,
     )
@@ -179,6 +181,8 @@ def unfinished(runs: Sequence[TrainingRun], data: pd.DataFrame) -> list[str]:
 def commits(runs: Sequence[TrainingRun], folder: Path) -> dict[str, str]:
     """The commit that trained each run there is, and those that continued it, by the run's name.
 
+    With what it was made, if that differs from what is installed here.
+
     Raises:
         ValueError: a run's provenance is missing or damaged.
     """
@@ -195,8 +199,21 @@ def commits(runs: Sequence[TrainingRun], folder: Path) -> dict[str, str]:
                 )
             except (KeyError, TypeError) as error:
                 raise ValueError(f"{file} is damaged: 'continued' is no list of commits") from error
-            found[run.name] = f"{record['commit']}{later}"
+            found[run.name] = f"{record['commit']}{_made_elsewhere(record)}{later}"
     return found
+
+
+def _made_elsewhere(record: Mapping[str, Any]) -> str:
+    """What a run was made with, where that is not what collects it."""
+    here = versions()
+    other = [
+        f"{name} {number}"
+        for name, number in {"python": record.get("python"), **record.get("packages", {})}.items()
+        if number and number != here.get(name)
+    ]
+    if "gpu" in record:
+        other.append(str(record["gpu"]))
+    return f" (with {', '.join(other)})" if other else ""
 
 
 def from_runs(
@@ -259,7 +276,7 @@ def identity(run: TrainingRun) -> dict[str, Any]:
         "algorithm": run.algorithm,
         "seeds": list(run.seeds),
         "compiled": run.compiled,
-        "device": "cpu",
+        "device": run.device,
         "config": to_dict(run.settings),
     }
 
@@ -270,4 +287,5 @@ def _command(run: TrainingRun) -> str:
         f"maac-bench train --task {run.task} --algo {run.algorithm} --size {run.size} "
         f"--seeds {seeds} --rollouts {run.rollouts} --compile {'yes' if run.compiled else 'no'} "
         f"--keep-every {KEEP_EVERY} --threads 1"
+        + ("" if run.device == "cpu" else f" --device {run.device}")
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from reports.curve_report import CurveReport
-from reports.training_profiles import paper_size, profiles
+from reports.training_profiles import paper_size, paper_size_gpu, profiles
 
 _ALGORITHMS = ("maac", "mbpo", "steve", "sac")
 PROFILES = profiles(_ALGORITHMS)
 PROFILES["paper-size"] = paper_size(_ALGORITHMS)
+PROFILES["paper-size-gpu"] = paper_size_gpu(_ALGORITHMS)
 REPORT = CurveReport(
     "figure2",
     PROFILES,

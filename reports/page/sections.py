@@ -62,7 +62,7 @@ SECTIONS = {
     ),
     "figure2": Section(
         "Figure 2: against the baselines",
-        ("quick", "mujoco", "paper-size", "paper"),
+        ("quick", "mujoco", "paper-size", "paper-size-gpu", "paper"),
         curve_charts,
         _CURVES,
         (),

@@ -143,7 +143,7 @@ def test_embedded_errors_are_figure_3s_table(committed):
 
 def test_what_is_missing_is_named(reduced):
     text = build_page(reduced)
-    assert "Not run yet: profiles paper-size, paper." in text  # figure2
+    assert "Not run yet: profiles paper-size, paper-size-gpu, paper." in text  # figure2
     assert text.count("Not run yet: profiles quick, paper.") == 2  # figure3 and estimators
     names = "mujoco, plus, critic-unit, hopper, walker2d, paper-size, paper"
     assert f"Not run yet: profiles {names}." in text  # gradient_error

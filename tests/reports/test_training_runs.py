@@ -134,6 +134,25 @@ def test_runs_of_several_commits_say_so(copied, tmp_path):
     assert origin["commit"] == "abc and 1 more (provenance.json)"
 
 
+def test_runs_made_with_other_versions_say_so(copied):
+    """As on another machine, whose tables are collected here."""
+    file = experiment(copied) / "Pendulum-v0" / "maac" / "provenance.json"
+    record = json.loads(file.read_text())
+    record["packages"]["torch"] = "2.0.0"
+    file.write_text(json.dumps({**record, "gpu": "Some GPU"}))
+    found = training_runs.commits(PROFILE.runs(), experiment(copied))
+    assert found["Pendulum-v0/maac"] == f"{record['commit']} (with torch 2.0.0, Some GPU)"
+    assert found["Pendulum-v0/sac"] == record["commit"]
+
+
+def test_the_device_is_part_of_a_run(trained):
+    """What a GPU trains is not what a CPU trains."""
+    on_gpu = replace(PROFILE, device="cuda").runs()
+    assert training_runs.identity(on_gpu[0])["device"] == "cuda"
+    with pytest.raises(ValueError, match="holds another run"):
+        collect(on_gpu, trained / "runs" / "training" / "tiny")
+
+
 def test_unfinished_runs_are_named_and_not_filled_in(copied, tmp_path, capsys):
     shorten(experiment(copied) / "Pendulum-v0" / "maac", 1)
     shutil.rmtree(experiment(copied) / "Pendulum-v0" / "sac")
