@@ -119,7 +119,12 @@ def _draw_scores(axes: Axes, scores: pd.DataFrame, colors: Mapping[str, str]) ->
         axes.plot([row["iqm"]], [place], "o", color=color, ms=5)
     names = [f"{algo}, n = {n}" for algo, n in zip(scores["algo"], scores["n"], strict=True)]
     axes.set_yticks(range(len(scores)), names, fontsize=7)
-    axes.set_ylim(len(scores) - 0.5, -0.5)
+    axes.set_ylim(max(len(scores), 1) - 0.5, -0.5)
+    label = "final return (last five evaluations)"
+    if not scores["iqm"].notna().any():
+        axes.set_xticks([])
+        axes.set_xlabel(f"{label}: no curve is complete")
+        return
     left, right = _score_range(scores)
     # An interval that would leave the others less than half of the axis runs off it.
     if scores["low"].min() < 2.0 * left - right:
@@ -127,7 +132,8 @@ def _draw_scores(axes: Axes, scores: pd.DataFrame, colors: Mapping[str, str]) ->
         for place, low in enumerate(scores["low"]):
             if low < left:
                 axes.plot([left], [place], "<", color=BLACK, ms=5, clip_on=False)
-    axes.set_xlabel("final return (last five evaluations)")
+                label = "final return (last five evaluations); \u25c4 lower than shown"
+    axes.set_xlabel(label)
 
 
 def _score_range(scores: pd.DataFrame) -> tuple[float, float]:

@@ -90,20 +90,25 @@ def test_times_count_a_stack_once():
     assert row["update_share"] == pytest.approx(0.5)
 
 
-def test_curves_of_unequal_lengths_are_drawn_as_far_as_they_go(tmp_path):
-    data = curves(maac={0: [0, 4, 5], 1: [2, 6]}, other={1: [7]})
-    summary = summary_table(data, score_table(data, {TASK: 3}), ["final"])
+def published_figure(folder, data: pd.DataFrame, episodes: int):
+    """The figure of a report with these curves."""
+    summary = summary_table(data, score_table(data, {TASK: episodes}), ["final"])
     configuration = {
         "profile": "mini",
         "label": "reduced",
-        "tasks": {TASK: 3},
+        "tasks": {TASK: episodes},
         "algorithms": ["maac", "other"],
         "seeds": [0, 1],
     }
     tables = {"data.csv": data, "summary.csv": summary}
-    publish(tables, tmp_path, record("test", configuration))
+    publish(tables, folder, record("test", configuration))
     use_style()
-    figure = curve_figure(tmp_path, {"maac": "#0072B2"})
+    return curve_figure(folder, {"maac": "#0072B2"})
+
+
+def test_curves_of_unequal_lengths_are_drawn_as_far_as_they_go(tmp_path):
+    data = curves(maac={0: [0, 4, 5], 1: [2, 6]}, other={1: [7]})
+    figure = published_figure(tmp_path, data, 3)
     upper, lower = figure.axes
     lengths = sorted(len(line.get_xdata()) for line in upper.lines)
     assert lengths == [1, 1, 2, 3, 3]  # three seeds and two aggregates
@@ -116,6 +121,21 @@ def test_curves_of_unequal_lengths_are_drawn_as_far_as_they_go(tmp_path):
     assert "seeds 0, 1 (n = 2)" in caption
     assert "1 of 4 curves are complete" in caption
     assert "data from commit" in caption
+
+
+def test_curves_of_which_none_is_complete_are_drawn(tmp_path):
+    figure = published_figure(tmp_path, curves(maac={0: [0, 4], 1: [2]}), 3)
+    upper, lower = figure.axes
+    assert len(upper.lines) == 3
+    assert lower.get_xlabel().endswith("no curve is complete")
+    assert "0 of 4 curves are complete" in figure.get_supxlabel()
+
+
+def test_an_interval_that_runs_off_the_axis_is_explained(tmp_path):
+    level = {seed: [400.0 + seed] * 6 for seed in range(8)}
+    both = curves(maac=level, other={**level, 8: [-9e4] * 6})
+    lower = published_figure(tmp_path, both, 6).axes[1]
+    assert lower.get_xlabel().endswith("lower than shown")
 
 
 def test_a_runaway_evaluation_is_cut_off_and_said():
