@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from benchmarks import gradients, peers, steps
+from maac_bench.heap import keep_freed_memory
 from maac_bench.products import fast_products
 from reports import provenance
 
@@ -22,6 +23,7 @@ FOLDER = Path(__file__).parent
 
 def main() -> None:
     """Measure everything, write the table and where it comes from, and print it."""
+    keep_freed_memory()  # as every command does; the peers have it, too
     configuration = {"threads": torch.get_num_threads(), "processors": os.cpu_count()}
     origin = provenance.record("make bench", {**configuration, "peers": peers.versions()})
     found = []

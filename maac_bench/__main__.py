@@ -11,7 +11,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         # Imported here: Ctrl-C while the libraries load is an interruption like any other.
         from maac_bench.cli.parsing import parse
+        from maac_bench.heap import keep_freed_memory
 
+        keep_freed_memory()
         command = parse(sys.argv[1:] if arguments is None else arguments)
         command.execute()
         sys.stdout.flush()

@@ -105,8 +105,9 @@ def _cut(axes: Axes, data: pd.DataFrame, x: str) -> None:
     floor = low - 1.5 * (high - low)
     # Ordinary curves rise from the bottom of their range: only what would shrink them is cut.
     below = int((data["return"] < floor).sum())
-    # And what three quarters of the evaluations do is not what runs away.
-    if data["return"].min() < high - 4.0 * (high - floor) and below < 0.75 * len(data):
+    # And what three quarters of the evaluations do is not what runs away; one value is no range.
+    far = data["return"].min() < high - 4.0 * (high - floor)
+    if far and floor < high and below < 0.75 * len(data):
         axes.set_ylim(floor, high + 0.05 * (high - floor))
         text = f"{below} of {len(data)} evaluations are below the axis"
         axes.annotate(text, (0.98, 0.02), xycoords="axes fraction", ha="right", fontsize=7)

@@ -14,6 +14,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from maac_bench.heap import keep_freed_memory
+
 _POLL_SECONDS = 5.0
 
 Result = TypeVar("Result")
@@ -75,6 +77,7 @@ def _begin_worker(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A progress bar's own lock is a named semaphore, which would outlive a worker that is ended.
     tqdm.set_lock(threading.RLock())
+    keep_freed_memory()
 
     def follow() -> None:
         # A parent that is killed cannot end its workers, and they would wait for work for ever.
