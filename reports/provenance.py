@@ -19,6 +19,9 @@ _PACKAGES = ("gymnasium", "matplotlib", "mujoco", "numpy", "pandas", "scipy", "t
 
 
 _SOURCES = ("*.py", "pyproject.toml", "constraints.txt")
+MADE_WITH = ", made with "
+"""Between a run's commit and the versions it was made with, where they are others than here."""
+
 _UNKNOWN = "unknown (not a git checkout)"
 
 
@@ -135,7 +138,7 @@ def policies(provenance: Mapping[str, Any]) -> str:
     commits: dict[str, None] = {}
     for text in provenance["runs"].values():
         for commit in re.split(r", from episode \d+ on ", text):
-            head, _, remark = commit.partition(" ")
+            head, _, remark = commit.partition(MADE_WITH)[0].partition(" ")
             commits[f"{head[:10]} {remark}".rstrip()] = None
     return f"policies from commit {', '.join(commits)}"
 

@@ -25,7 +25,7 @@ from maac_bench.run_checkpoints import checkpoint_rollouts
 from maac_bench.run_files import read_record
 from maac_bench.training import RunSettings, train
 from reports.files import require_writable
-from reports.provenance import record, versions
+from reports.provenance import MADE_WITH, record, versions
 from reports.workers import complete
 
 MEASURED = (
@@ -193,18 +193,18 @@ def commits(runs: Sequence[TrainingRun], folder: Path) -> dict[str, str]:
             record = read_record(file, "commit")
             try:
                 later = "".join(
-                    f", from episode {entry['from_rollout']} on {entry['commit']}"
+                    f", from episode {entry['from_rollout']} on {_commit_of(entry)}"
                     for entry in record.get("continued", [])
                     if entry["from_rollout"] <= run.rollouts
                 )
             except (KeyError, TypeError) as error:
                 raise ValueError(f"{file} is damaged: 'continued' is no list of commits") from error
-            found[run.name] = f"{record['commit']}{_made_elsewhere(record)}{later}"
+            found[run.name] = f"{_commit_of(record)}{later}"
     return found
 
 
-def _made_elsewhere(record: Mapping[str, Any]) -> str:
-    """What a run was made with, where that is not what collects it."""
+def _commit_of(record: Mapping[str, Any]) -> str:
+    """A record's commit, and what it was made with where that is not what collects it."""
     here = versions()
     other = [
         f"{name} {number}"
@@ -213,7 +213,7 @@ def _made_elsewhere(record: Mapping[str, Any]) -> str:
     ]
     if "gpu" in record:
         other.append(str(record["gpu"]))
-    return f" (with {', '.join(other)})" if other else ""
+    return f"{record['commit']}{MADE_WITH}{', '.join(other)}" if other else str(record["commit"])
 
 
 def from_runs(
@@ -230,7 +230,8 @@ def from_runs(
         trained: the commit of each run, from `commits`.
         missing: from `unfinished`.
     """
-    first, count = next(iter(trained.values())), len(set(trained.values()))
+    bare = [commit.partition(MADE_WITH)[0] for commit in trained.values()]
+    first, count = bare[0], len(set(trained.values()))
     return {
         **origin,
         "commit": first

@@ -134,15 +134,22 @@ def test_runs_of_several_commits_say_so(copied, tmp_path):
     assert origin["commit"] == "abc and 1 more (provenance.json)"
 
 
-def test_runs_made_with_other_versions_say_so(copied):
+def test_runs_made_with_other_versions_say_so(copied, tmp_path):
     """As on another machine, whose tables are collected here."""
     file = experiment(copied) / "Pendulum-v0" / "maac" / "provenance.json"
     record = json.loads(file.read_text())
     record["packages"]["torch"] = "2.0.0"
     file.write_text(json.dumps({**record, "gpu": "Some GPU"}))
     found = training_runs.commits(PROFILE.runs(), experiment(copied))
-    assert found["Pendulum-v0/maac"] == f"{record['commit']} (with torch 2.0.0, Some GPU)"
+    assert found["Pendulum-v0/maac"] == f"{record['commit']}, made with torch 2.0.0, Some GPU"
     assert found["Pendulum-v0/sac"] == record["commit"]
+    alone = replace(PROFILE, algorithms=("maac",))
+    CurveReport("ablations", {"mini": alone}, ("final",)).collect(
+        "mini", tmp_path / "report", copied
+    )
+    origin = json.loads((tmp_path / "report" / "provenance.json").read_text())
+    assert origin["commit"] == record["commit"]
+    assert origin["runs"] == {"Pendulum-v0/maac": found["Pendulum-v0/maac"]}
 
 
 def test_the_device_is_part_of_a_run(trained):
