@@ -97,6 +97,7 @@ class Agent:
             (state_size, *actor.hidden, 2 * action_size),
             actor.activation,
             actor.layer_norm,
+            actor.precision,
         )
         self.policy = SquashedGaussian(net.replace(_leaves(net.parameters)))
         width = state_size + action_size
@@ -111,6 +112,7 @@ class Agent:
             count=critic.count,
             activation=critic.activation,
             layer_norm=critic.layer_norm,
+            precision=critic.precision,
             transform=critic.transform,
         )
         self.critics = critics.replace(_leaves(critics.parameters))

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from maac_bench.data import require_whole
 from maac_bench.model_fitting import ModelConfig
-from maac_bench.nets import ACTIVATIONS
+from maac_bench.nets import ACTIVATIONS, PRECISIONS
 from maac_bench.objectives.pathwise import Entropy
 
 Target: TypeAlias = Literal["td", "expansion", "steve", "path"]
@@ -28,6 +28,9 @@ def _require_net(config: object) -> None:
     activation, hidden = getattr(config, "activation", None), getattr(config, "hidden", ())
     if activation not in ACTIVATIONS:
         raise ValueError(f"unknown activation {activation!r}; choose from {', '.join(ACTIVATIONS)}")
+    precision = getattr(config, "precision", None)
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}; choose from {', '.join(PRECISIONS)}")
     if not hidden or min(hidden) < 1:
         raise ValueError(f"hidden must be positive layer widths, got {hidden}")
     rate = getattr(config, "learning_rate", 0.0)
@@ -51,6 +54,8 @@ class ActorSettings:
     """hidden activation"""
     layer_norm: bool = False
     """normalise hidden layers"""
+    precision: str = "full"
+    """of the products between hidden layers: full or bfloat16"""
     learning_rate: float = 3e-4
     """Adam step size"""
     initial_temperature: float = 1.0
@@ -97,6 +102,8 @@ class CriticSettings:
     """hidden activation"""
     layer_norm: bool = False
     """normalise hidden layers"""
+    precision: str = "full"
+    """of the products between hidden layers: full or bfloat16"""
     unit: float = 1.0
     """what one unit of the networks' outputs is worth, in rewards; where a
     transform begins to bend"""

@@ -92,11 +92,12 @@ def init_critics(
     count: int = 2,
     activation: str = "relu",
     layer_norm: bool = False,
+    precision: str = "full",
     transform: str = "identity",
 ) -> NeuralCritics:
     """Fresh critics on standardised inputs; `scale` is the unit of their output, [seed]."""
     sizes = (inputs.mean.shape[-1], *hidden, 1)
-    net = init_mlp(streams, count, sizes, activation, layer_norm)
+    net = init_mlp(streams, count, sizes, activation, layer_norm, precision)
     return NeuralCritics(net, inputs, scale, transform)
 
 

@@ -136,11 +136,12 @@ def init_ensemble(
     members: int,
     activation: str = "swish",
     layer_norm: bool = False,
+    precision: str = "full",
     noisy: bool = True,
 ) -> Ensemble:
     """A fresh ensemble on standardised inputs and targets."""
     sizes = (inputs.mean.shape[-1], *hidden, 2 * targets.mean.shape[-1])
-    net = init_mlp(streams, members, sizes, activation, layer_norm)
+    net = init_mlp(streams, members, sizes, activation, layer_norm, precision)
     return Ensemble(net, inputs, targets, noisy)
 
 

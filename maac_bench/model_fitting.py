@@ -40,6 +40,8 @@ class ModelConfig:
     """hidden activation"""
     layer_norm: bool = False
     """normalise hidden layers"""
+    precision: str = "full"
+    """of the products between hidden layers: full or bfloat16"""
     noisy: bool = True
     """sample the predicted Gaussian instead of taking its mean"""
     learning_rate: float = 1e-3
@@ -223,6 +225,7 @@ def build_ensemble(
         members=config.members,
         activation=config.activation,
         layer_norm=config.layer_norm,
+        precision=config.precision,
         noisy=config.noisy,
     )
 

@@ -23,17 +23,34 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def _rounded_product(left: Tensor, right: Tensor) -> Tensor:
+    """Of operands rounded to bfloat16, and rounded to it; so are its backward passes."""
+    return torch.bmm(left.bfloat16(), right.bfloat16()).to(left.dtype)
+
+
+PRECISIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "full": torch.bmm,
+    "bfloat16": _rounded_product,
+}
+"""Batched products: of the operands as they are, or in half the time where there are units for it.
+
+Inputs and outputs are always as they are: what is rounded is eight bits of a hidden unit.
+"""
+
+
 class MLP(NamedTuple):
     """A stack of equal multilayer perceptrons.
 
     weights: one [*stack, in, out] per layer. biases: one [*stack, out] per layer.
     layer_norm: normalise each hidden layer before its activation, without learned scale.
+    precision: of the products between hidden layers, see `PRECISIONS`.
     """
 
     weights: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
     activation: str
     layer_norm: bool
+    precision: str = "full"
 
     @property
     def stack(self) -> tuple[int, ...]:
@@ -73,7 +90,8 @@ class MLP(NamedTuple):
         activation = ACTIVATIONS[self.activation]
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             # Not baddbmm, which writes the bias first: compiled, this sum joins the activation.
-            x = torch.bmm(x, weight.reshape(len(x), *weight.shape[-2:]))
+            product = PRECISIONS[self.precision] if 0 < layer < last else torch.bmm
+            x = product(x, weight.reshape(len(x), *weight.shape[-2:]))
             x = x + bias.reshape(len(x), 1, -1)
             if layer < last:
                 x = activation(F.layer_norm(x, x.shape[-1:]) if self.layer_norm else x)
@@ -86,6 +104,7 @@ def init_mlp(
     sizes: Sequence[int],
     activation: str = "swish",
     layer_norm: bool = False,
+    precision: str = "full",
 ) -> MLP:
     """Freshly initialised nets, uniform in +-1/sqrt(fan_in) as `torch.nn.Linear` is.
 
@@ -95,19 +114,22 @@ def init_mlp(
         sizes: widths of input, hidden layers and output.
         activation: name in `ACTIVATIONS`.
         layer_norm: normalise the hidden layers.
+        precision: name in `PRECISIONS`.
 
     Raises:
-        ValueError: unknown activation.
+        ValueError: unknown activation or precision.
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"unknown activation {activation!r}; choose from {sorted(ACTIVATIONS)}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}; choose from {sorted(PRECISIONS)}")
     member_axis = () if members is None else (members,)
     weights, biases = [], []
     for inputs, outputs in pairwise(sizes):
         bound = 1.0 / math.sqrt(inputs)
         weights.append(bound * (2.0 * streams.uniform(*member_axis, inputs, outputs) - 1.0))
         biases.append(bound * (2.0 * streams.uniform(*member_axis, outputs) - 1.0))
-    return MLP(tuple(weights), tuple(biases), activation, layer_norm)
+    return MLP(tuple(weights), tuple(biases), activation, layer_norm, precision)
 
 
 class Normalizer(NamedTuple):

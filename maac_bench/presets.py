@@ -125,6 +125,16 @@ def _with_sqrt_critic(base: Config) -> Config:
     return replace(base, critic=replace(base.critic, transform="sqrt"))
 
 
+def _with_rounded_products(base: Config) -> Config:
+    """The same with the products between hidden layers in bfloat16, in every net."""
+    return replace(
+        base,
+        actor=replace(base.actor, precision="bfloat16"),
+        critic=replace(base.critic, precision="bfloat16"),
+        model=replace(base.model, precision="bfloat16"),
+    )
+
+
 def _sac() -> Config:
     """Soft actor-critic (Haarnoja et al. 2018b): one update per step from real data."""
     return Config(
@@ -175,6 +185,7 @@ ALGORITHMS: dict[str, Callable[[], Config]] = {
     "maac-h0-scaled-critic": lambda: _with_scaled_critic(_with_actor(horizon=0)),
     "maac-sqrt-critic": lambda: _with_sqrt_critic(_maac()),
     "maac-h0-sqrt-critic": lambda: _with_sqrt_critic(_with_actor(horizon=0)),
+    "maac-bfloat16": lambda: _with_rounded_products(_maac()),
 }
 
 # Choices that depend on the task: the MAAC authors', and Janner et al. 2019, Table 1 (App. C).

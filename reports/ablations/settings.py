@@ -18,6 +18,8 @@ _VARIANTS = {
         25,
         ("maac-plus", "maac-plus-short-branches", "maac-plus-steve", "maac-plus-unbounded"),
     ),
+    # What half of the digits in the products between hidden layers cost.
+    "precision": (25, ("maac-bfloat16",)),
 }
 for _name, (_episodes, _algorithms) in _VARIANTS.items():
     PROFILES[_name] = replace(

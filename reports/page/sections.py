@@ -80,6 +80,7 @@ SECTIONS = {
             "normalisation",
             "entropy",
             "plus",
+            "precision",
             "paper-size",
             "paper",
         ),
