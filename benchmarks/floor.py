@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -24,11 +24,20 @@ Row: TypeAlias = dict[str, Any]
 
 REPEATS = 15
 
-Shapes = Counter[tuple[torch.Size, tuple[int, ...], torch.Size, tuple[int, ...]]]
+
+class Operand(NamedTuple):
+    """What a matrix is, but for its numbers."""
+
+    shape: torch.Size
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+
+Shapes = Counter[tuple[Operand, Operand]]
 
 
 class _Recorder(TorchDispatchMode):
-    """Counts the operand shapes and strides of every matrix product, forward and backward."""
+    """Counts the operands of every matrix product, forward and backward."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,12 +52,12 @@ class _Recorder(TorchDispatchMode):
     ) -> Any:  # noqa: ANN401
         if func in _MATRIX_PRODUCTS:
             left, right = (args[i] for i in _MATRIX_PRODUCTS[func])
-            self.shapes[left.shape, left.stride(), right.shape, right.stride()] += 1
+            self.shapes[_described(left), _described(right)] += 1
         return func(*args, **(kwargs or {}))
 
 
 def matrix_products(function: Callable[[], object]) -> Shapes:
-    """Operand shapes and strides of every matrix product in one call, with their counts."""
+    """The operands of every matrix product in one call, with their counts."""
     with _Recorder() as recorder:
         function()
     return recorder.shapes
@@ -56,14 +65,16 @@ def matrix_products(function: Callable[[], object]) -> Shapes:
 
 def flops(shapes: Shapes) -> float:
     """Floating-point operations of these products: two per multiply-add."""
-    return float(sum(2 * left.numel() * right[-1] * n for (left, _, right, _), n in shapes.items()))
+    return float(
+        sum(2 * left.shape.numel() * right.shape[-1] * n for (left, right), n in shapes.items())
+    )
 
 
 def replay(shapes: Shapes, device: str = "cpu") -> Callable[[], None]:
     """A function that does nothing but these products, on fresh random operands."""
     pairs = [
-        (_operand(left, left_stride, device), _operand(right, right_stride, device), count)
-        for (left, left_stride, right, right_stride), count in shapes.items()
+        (_drawn(left, device), _drawn(right, device), count)
+        for (left, right), count in shapes.items()
     ]
 
     def run() -> None:
@@ -74,9 +85,14 @@ def replay(shapes: Shapes, device: str = "cpu") -> Callable[[], None]:
     return run
 
 
-def _operand(shape: torch.Size, stride: tuple[int, ...], device: str) -> Tensor:
+def _described(matrix: Tensor) -> Operand:
+    return Operand(matrix.shape, matrix.stride(), matrix.dtype)
+
+
+def _drawn(operand: Operand, device: str) -> Tensor:
+    shape, stride, dtype = operand
     extent = 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
-    return torch.randn(extent, device=device).as_strided(tuple(shape), stride)
+    return torch.randn(extent, device=device).to(dtype).as_strided(tuple(shape), stride)
 
 
 def paired_medians(

@@ -76,6 +76,7 @@ def rows() -> list[Row]:
     for algorithm in ("sac", "maac"):
         found.append(measure(f"{algorithm}_step_eager", algorithm, compiled=False))
         found.append(measure(f"{algorithm}_step", algorithm))
+    found.append(measure("maac_step_bfloat16", "maac-bfloat16"))
     found.append(measure_fit("model_gradient_eager", compiled=False))
     found.append(measure_fit("model_gradient", compiled=True))
     found += [measure(f"sac_step_{count}_seeds", "sac", count) for count in (2, 4, 8)]

@@ -76,6 +76,41 @@ def test_bad_inputs_are_named():
         net(torch.zeros(1, 5, 4))
     with pytest.raises(ValueError, match=r"unknown activation 'gelu'.*swish"):
         init_mlp(Streams([0], "net"), None, (3, 1), "gelu")
+    with pytest.raises(ValueError, match=r"unknown precision 'half'.*bfloat16"):
+        init_mlp(Streams([0], "net"), None, (3, 1), precision="half")
+
+
+def test_rounded_products_are_those_between_hidden_layers():
+    full = init_mlp(Streams([0, 1], "net"), 3, (4, 32, 32, 2), "tanh")
+    x = torch.randn(2, 3, 5, 4)
+    first, second, third = (weight.double() for weight in full.weights)
+    biases = [bias.double().unsqueeze(2) for bias in full.biases]
+    hidden = torch.tanh(x.double() @ first + biases[0])
+    product = hidden.bfloat16().double() @ second.bfloat16().double()
+    hidden = torch.tanh(product.bfloat16().double() + biases[1])
+    found = full._replace(precision="bfloat16")(x)
+    assert found.dtype == torch.float32
+    # What float32 makes of a number just between two of bfloat16 is another rounding of it.
+    assert (found - (hidden @ third + biases[2])).abs().mean() < 1e-4
+    assert 1e-4 < (found - full(x)).abs().mean() < 1e-2
+
+
+def test_a_net_without_products_between_hidden_layers_is_not_rounded():
+    full = init_mlp(Streams([0], "net"), None, (4, 32, 2))
+    x = torch.randn(1, 5, 4)
+    assert torch.equal(full._replace(precision="bfloat16")(x), full(x))
+
+
+def test_gradients_of_rounded_products_keep_their_type():
+    net = init_mlp(Streams([0], "net"), None, (4, 32, 32, 2), "tanh")
+    weights = [p.clone().requires_grad_() for p in net.parameters]
+    x, found = torch.randn(1, 64, 4), []
+    for precision in ("full", "bfloat16"):
+        output = net.replace(weights)._replace(precision=precision)(x)
+        found.append(torch.autograd.grad(output.square().mean(), weights))
+    for exact, rounded in zip(*found, strict=True):
+        assert rounded.dtype == torch.float32
+        assert 0 < (rounded - exact).norm() < 0.02 * exact.norm()
 
 
 def test_normalizer_standardises_and_inverts():

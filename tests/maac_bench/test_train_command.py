@@ -86,6 +86,7 @@ def test_every_option_of_the_command_arrives(tmp_path, monkeypatch):
         (["--actor.horizon", "four"], "'four'"),
         (["--actor.activation", "sin"], "unknown activation 'sin'; choose from relu, swish, tanh"),
         (["--model.activation", "sin"], "unknown activation 'sin'; choose from relu, swish, tanh"),
+        (["--model.precision", "half"], "unknown precision 'half'; choose from full, bfloat16"),
         (["--critic.target", "mc"], "'mc'"),
         (["--data.model-share", "2"], "model_share must lie in [0, 1], got 2.0"),
         (["--discount", "1"], "discount must lie in [0, 1), got 1.0"),
