@@ -150,7 +150,7 @@ def test_what_is_missing_is_named(reduced):
     assert "Not run yet: profiles quick, mujoco, critic-unit, paper-size, paper." in text  # table1
     first = "quick, mujoco, critic-unit, critic-unit-repeated, critic-unit-small-tasks, other-tasks"
     assert (
-        f"Not run yet: profiles {first}, normalisation, entropy, plus, paper-size, paper." in text
+        f"Not run yet: profiles {first}, normalisation, entropy, plus, precision, paper-size, paper." in text
     )  # ablations
     assert "Not run yet: <code>make bench</code>" in text
     assert "Missing: docs/errata.md" in text
