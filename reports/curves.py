@@ -133,7 +133,7 @@ def _draw_scores(axes: Axes, scores: pd.DataFrame, colors: Mapping[str, str]) ->
         for place, low in enumerate(scores["low"]):
             if low < left:
                 axes.plot([left], [place], "<", color=BLACK, ms=5, clip_on=False)
-                label = "final return (last five evaluations); \u25c4 lower than shown"
+                label = "final return (last five evaluations)\n\u25c4 lower than shown"
     axes.set_xlabel(label)
 
 
