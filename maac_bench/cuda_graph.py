@@ -81,7 +81,8 @@ class _Recording:
         graph = torch.cuda.CUDAGraph()
         for generator in self._streams.generators if self._streams else ():
             graph.register_generator_state(generator)
-        with torch.cuda.graph(graph):
+        device = next((own.device for own in self._own if _is_tensor(own)), None)
+        with torch.cuda.device(device), torch.cuda.graph(graph):
             self._results = self._call()
         return graph
 
