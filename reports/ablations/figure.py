@@ -25,6 +25,7 @@ COLORS = {
     "maac-h0-scaled-critic": PURPLE,
     "maac-sqrt-critic": GREEN,
     "maac-h0-sqrt-critic": ORANGE,
+    "maac-bfloat16": SKY,
 }
 
 
