@@ -247,6 +247,9 @@ class Config:
             found |= dict.fromkeys(
                 ("data.branch_", "data.model_capacity"), "its batches hold no imagined transitions"
             )
+        for net in ("actor", "critic", "model"):
+            if len(getattr(self, net).hidden) < 2:
+                found.setdefault(f"{net}.precision", "it has no products between hidden layers")
         unread = "its target takes no model step"
         if self.critic.target == "path":
             unread = "its target follows the actor's rollout"

@@ -94,6 +94,10 @@ def test_every_option_of_the_command_arrives(tmp_path, monkeypatch):
         (["--algo", "sac", "--model.members", "3"], "--model.members has no effect on this"),
         (["--algo", "steve", "--data.branch-every", "9"], "its batches hold no imagined"),
         (["--algo", "maac-no-steve", "--critic.target-horizon", "3"], "takes no model step"),
+        (
+            ["--actor.hidden", "8", "--actor.precision", "bfloat16"],
+            "--actor.precision has no effect on this configuration: it has no products between",
+        ),
         (["--colour", "red"], "--colour"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
