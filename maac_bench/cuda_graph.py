@@ -5,6 +5,7 @@ An update is some hundred small kernels. Launched one by one, most of the time g
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -67,8 +68,9 @@ class _Recording:
     def __call__(self, leaves: list[Any]) -> Any:  # noqa: ANN401
         self._take(leaves)
         if not self._warm:
+            results = tree_map_only(Tensor, Tensor.clone, self._call())
             self._warm = True
-            return tree_map_only(Tensor, Tensor.clone, self._call())
+            return results
         if self._graph is None:
             self._graph = self._record()
         self._graph.replay()
@@ -81,8 +83,10 @@ class _Recording:
         graph = torch.cuda.CUDAGraph()
         for generator in self._streams.generators if self._streams else ():
             graph.register_generator_state(generator)
+        # A graph that is freed during another's recording breaks it.
+        gc.collect()
         device = next((own.device for own in self._own if _is_tensor(own)), None)
-        with torch.cuda.device(device), torch.cuda.graph(graph):
+        with torch.cuda.device(device), torch.cuda.graph(graph, stream=torch.cuda.Stream(device)):
             self._results = self._call()
         return graph
 

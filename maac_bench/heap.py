@@ -8,6 +8,8 @@ import sys
 # malloc.h of the GNU C library.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_INT = 2**31 - 1
+# Before version 2.35 of the library no more is accepted; larger blocks are handed back as ever.
+_LARGEST_ONCE = 2**25
 
 
 def keep_freed_memory() -> None:
@@ -20,6 +22,8 @@ def keep_freed_memory() -> None:
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST_INT)
+    if mallopt is None:
+        return
+    # Setting the second alone would keep the first where it begins, at 128 KB.
+    if mallopt(_M_MMAP_THRESHOLD, _LARGEST_INT) or mallopt(_M_MMAP_THRESHOLD, _LARGEST_ONCE):
         mallopt(_M_TRIM_THRESHOLD, _LARGEST_INT)

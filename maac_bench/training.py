@@ -57,7 +57,7 @@ class RunSettings:
                 f"unknown device {self.device!r}; choose from cpu, cuda, cuda:N"
             ) from error
         if device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device cuda is not available here; use --device cpu")
+            raise ValueError("device cuda is not available here")
         last = torch.cuda.device_count() - 1
         if device.type == "cuda" and (device.index or 0) > last:
             raise ValueError(f"device {self.device} is not there: the last is cuda:{last}")

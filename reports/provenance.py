@@ -133,12 +133,17 @@ def caption(provenance: Mapping[str, Any], note: str) -> str:
     return f"{note} · data from commit {commit[:10]} {remark}".rstrip()
 
 
+def without_versions(text: str) -> str:
+    """The commits of a run, as `training_runs.commits` has them, without what they ran with."""
+    return re.sub(rf"{MADE_WITH}.*?(?=, from episode \d+ on |$)", "", text)
+
+
 def policies(provenance: Mapping[str, Any]) -> str:
     """Which commits trained what a report has measured, in a few words."""
     commits: dict[str, None] = {}
     for text in provenance["runs"].values():
-        for commit in re.split(r", from episode \d+ on ", text):
-            head, _, remark = commit.partition(MADE_WITH)[0].partition(" ")
+        for commit in re.split(r", from episode \d+ on ", without_versions(text)):
+            head, _, remark = commit.partition(" ")
             commits[f"{head[:10]} {remark}".rstrip()] = None
     return f"policies from commit {', '.join(commits)}"
 

@@ -7,6 +7,7 @@ own provenance names the commit that trained it.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from maac_bench.run_checkpoints import checkpoint_rollouts
 from maac_bench.run_files import read_record
 from maac_bench.training import RunSettings, train
 from reports.files import require_writable
-from reports.provenance import MADE_WITH, record, versions
+from reports.provenance import MADE_WITH, record, versions, without_versions
 from reports.workers import complete
 
 MEASURED = (
@@ -205,11 +206,10 @@ def commits(runs: Sequence[TrainingRun], folder: Path) -> dict[str, str]:
 
 def _commit_of(record: Mapping[str, Any]) -> str:
     """A record's commit, and what it was made with where that is not what collects it."""
-    here = versions()
+    here, packages = versions(), record.get("packages")
+    used = {"python": record.get("python"), **(packages if isinstance(packages, dict) else {})}
     other = [
-        f"{name} {number}"
-        for name, number in {"python": record.get("python"), **record.get("packages", {})}.items()
-        if number and number != here.get(name)
+        f"{name} {number}" for name, number in used.items() if number and number != here.get(name)
     ]
     if "gpu" in record:
         other.append(str(record["gpu"]))
@@ -230,13 +230,13 @@ def from_runs(
         trained: the commit of each run, from `commits`.
         missing: from `unfinished`.
     """
-    bare = [commit.partition(MADE_WITH)[0] for commit in trained.values()]
-    first, count = bare[0], len(set(trained.values()))
+    bare = [without_versions(commit) for commit in trained.values()]
+    first, count = bare[0], len(set(bare))
     return {
         **origin,
         "commit": first
         if count == 1
-        else f"{first.partition(' ')[0]} and {count - 1} more (provenance.json)",
+        else f"{re.split('[ ,]', first)[0]} and {count - 1} more (provenance.json)",
         "collected_by": origin["commit"],
         "runs": {run.name: trained[run.name] for run in runs if run.name in trained},
         "identities": {run.name: identity(run) for run in runs if run.name in trained},

@@ -38,6 +38,8 @@ def linear_quadratic_task(name: str, lqg: LQG) -> Task:
     start_factor = _tensor(matrix_root(lqg.M0))
 
     def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        if state.device != Q.device:
+            raise ValueError(f"{name} is a task of the CPU, where its exact solution is")
         return -((state @ Q) * state).sum(dim=-1) - ((action @ R) * action).sum(dim=-1)
 
     def start(streams: Streams, count: int) -> Tensor:

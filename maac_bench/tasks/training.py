@@ -14,14 +14,16 @@ from maac_bench.tasks.base import Task
 
 
 class ActionScale(NamedTuple):
-    """Affine map from (-1, 1) to the environment's action range. center, half_width: [m]."""
+    """Affine map from (-1, 1) to the environment's action range, per dimension of the action."""
 
-    center: Tensor
-    half_width: Tensor
+    center: tuple[float, ...]
+    half_width: tuple[float, ...]
 
     def __call__(self, action: Tensor) -> Tensor:
-        """Action in the environment's units."""
-        return self.center.to(action.device) + self.half_width.to(action.device) * action
+        """Action [..., m] in the environment's units."""
+        # Numbers, unlike a tensor, are on every device.
+        scaled = zip(self.center, self.half_width, action.unbind(dim=-1), strict=True)
+        return torch.stack([center + half * a for center, half, a in scaled], dim=-1)
 
 
 def action_scale(space: gym.Space[Any], name: str) -> ActionScale:
@@ -35,7 +37,7 @@ def action_scale(space: gym.Space[Any], name: str) -> ActionScale:
     low, high = torch.tensor(space.low), torch.tensor(space.high)
     if not bool((torch.isfinite(low) & torch.isfinite(high)).all()):
         raise ValueError(f"task {name!r} has an unbounded action space: give it limits")
-    return ActionScale(0.5 * (low + high), 0.5 * (high - low))
+    return ActionScale(tuple((0.5 * (low + high)).tolist()), tuple((0.5 * (high - low)).tolist()))
 
 
 def state_size(space: gym.Space[Any], name: str) -> int:

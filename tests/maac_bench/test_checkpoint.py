@@ -133,3 +133,16 @@ def test_the_best_members_are_restored_between_two_fits():
         for mine, its in zip(twin.imagination.fits[name], fit, strict=True):
             assert torch.equal(mine, its)
     assert rows_of(twin, 1) == rows_of(trainer, 1)
+
+
+def test_a_share_is_that_of_its_places():
+    """Of every tensor and counter, by place."""
+    names = ("seeds", "episodes", "ages", "evaluation_episodes")
+    counters = {name: [10 * i + k for k in range(3)] for i, name in enumerate(names)}
+    held = ("real.0", "model.fit.0", "adam.actor.exp_avg.0", "stream.update.0")
+    tensors = {name: torch.arange(6.0).reshape(3, 2) for name in held}
+    share = Snapshot(tensors, {**counters, "rollouts": 7}).select([0, 2])
+    expected = {name: [numbers[0], numbers[2]] for name, numbers in counters.items()}
+    assert share.counters == {**expected, "rollouts": 7}
+    assert share.tensors.keys() == tensors.keys()
+    assert all(x.tolist() == [[0.0, 1.0], [4.0, 5.0]] for x in share.tensors.values())

@@ -300,7 +300,16 @@ def test_mbpo_follows_its_paper():
     assert preset("steve", "maac_bench/Hopper-v0").data.branch_length == (1, 1)
 
 
-BASES = ("sac", "mbpo", "steve", "maac", "maac-authors", "maac-plus", "maac-scaled-critic")
+BASES = (
+    "sac",
+    "mbpo",
+    "steve",
+    "maac",
+    "maac-authors",
+    "maac-plus",
+    "maac-scaled-critic",
+    "maac-bfloat16",
+)
 CHEETAH = "maac_bench/HalfCheetah-v0"
 
 

@@ -95,6 +95,20 @@ def test_rounded_products_are_those_between_hidden_layers():
     assert 1e-4 < (found - full(x)).abs().mean() < 1e-2
 
 
+def test_every_product_between_hidden_layers_is_rounded():
+    net = init_mlp(Streams([0], "net"), None, (4, 16, 16, 16, 2), "tanh", precision="bfloat16")
+    hidden = x = torch.randn(1, 5, 4)
+    for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
+        if layer in (1, 2):
+            product = (hidden.bfloat16() @ weight.bfloat16()).float()
+        else:
+            product = hidden @ weight
+        hidden = product + bias.unsqueeze(1)
+        if layer < 3:
+            hidden = torch.tanh(hidden)
+    torch.testing.assert_close(net(x), hidden, rtol=0.0, atol=1e-6)
+
+
 def test_a_net_without_products_between_hidden_layers_is_not_rounded():
     full = init_mlp(Streams([0], "net"), None, (4, 32, 2))
     x = torch.randn(1, 5, 4)

@@ -109,6 +109,25 @@ def test_the_outcome_is_the_members_mean_of_all_three_parts():
     assert torch.equal(ended, (0.2 * total > 0.5).float())
 
 
+def test_every_seed_has_its_own_scale_of_rewards():
+    net = MLP((torch.ones(2, 2, 5, 4),), (torch.zeros(2, 2, 4),), "relu", False)
+    targets = Normalizer(
+        torch.tensor([[0.0, 0.0], [7.0, 0.0]]), torch.tensor([[1.0, 1.0], [3.0, 1.0]])
+    )
+    inputs = Normalizer(torch.zeros(2, 5), torch.ones(2, 5))
+    outcome = LearnedOutcome(Ensemble(net, inputs, targets))
+    state, action = torch.ones(2, 6, 2), torch.ones(2, 6, 1)
+    assert outcome.reward(state, action, state)[:, 0].tolist() == [5.0, 22.0]
+
+
+def test_one_state_serves_several_actions():
+    net = MLP((torch.ones(1, 2, 5, 4),), (torch.zeros(1, 2, 4),), "relu", False)
+    inputs, targets = (Normalizer(torch.zeros(1, size), torch.ones(1, size)) for size in (5, 2))
+    outcome = LearnedOutcome(Ensemble(net, inputs, targets))
+    state, action = torch.ones(1, 1, 6, 2), torch.ones(1, 4, 6, 1)
+    assert outcome.reward(state, action, state).shape == (1, 4, 6)
+
+
 def test_the_outcome_is_fitted_again_with_the_model():
     trainer = tiny_trainer((0,), tiny_config(), tiny_training("Pendulum-v1"))
     trainer.rollout()

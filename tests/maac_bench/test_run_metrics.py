@@ -86,3 +86,20 @@ def test_a_failed_seed_is_kept_with_its_reason(run, tmp_path):
     assert record["reason"] == "critic_loss is not finite"
     assert record["counters"]["rollouts"] == 4
     assert load_file(tmp_path / "seed-1" / "failure.safetensors")["x.0"].tolist() == [[4.0] * 3] * 2
+
+
+def test_a_grave_is_marked_once_it_is_filled(run, tmp_path, monkeypatch):
+    """A marked seed is not tried again, so its state must be there."""
+
+    def full(*_):
+        raise OSError("disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("maac_bench.run.write_tensors", full)
+        with pytest.raises(OSError, match="disk is full"):
+            run.bury(1, "first", snapshot_of(4))
+    marker = tmp_path / "seed-1" / "failure.json"
+    assert not marker.exists()
+    for reason in ("first", "second"):
+        run.bury(1, reason, snapshot_of(4))
+        assert json.loads(marker.read_text())["reason"] == reason

@@ -310,3 +310,11 @@ def test_making_a_cheetah_is_silent_and_other_warnings_are_one_line(tmp_path):
 def test_what_gymnasium_cannot_make_is_one_line(name):
     with pytest.raises(ValueError, match=f"(unknown task|task) '{name}'"):
         make_training_task(name)
+
+
+@pytest.mark.parametrize("name", ["maac_bench/DoubleIntegrator-v0", "maac_bench/RandomLQG6-v0"])
+def test_linear_quadratic_tasks_refuse_another_device(name):
+    task = make_task(name)
+    state, action = (torch.zeros(1, k, device="meta") for k in (task.state_size, task.action_size))
+    with pytest.raises(ValueError, match=f"{name} is a task of the CPU"):
+        task.reward(state, action, state)
