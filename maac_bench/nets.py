@@ -34,7 +34,7 @@ PRECISIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 """Batched products: of the operands as they are, or in half the time where there are units for it.
 
-Inputs and outputs are always as they are: what is rounded is eight bits of a hidden unit.
+A net's first and last product are always full: of hidden units alone no more than eight bits count.
 """
 
 
