@@ -32,7 +32,7 @@ PRECISIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "full": torch.bmm,
     "bfloat16": _rounded_product,
 }
-"""Batched products: of the operands as they are, or in half the time where there are units for it.
+"""Batched products: of the operands as they are, or faster where there are units for bfloat16.
 
 A net's first and last product are always full: of hidden units alone no more than eight bits count.
 """

@@ -6,6 +6,8 @@ import pytest
 
 from reports import provenance
 from reports.figures import draw
+from reports.training_profiles import profiles
+from reports.training_runs import from_runs
 
 TABLE = {"data.csv": pd.DataFrame({"x": [1.0]})}
 
@@ -100,3 +102,17 @@ def test_code_inside_another_repository_is_not_given_its_commit(tmp_path, monkey
     inside.mkdir()
     monkeypatch.setattr(provenance, "ROOT", inside)
     assert provenance.commit() == "unknown (not a git checkout)"
+
+
+def test_the_commit_of_runs_keeps_continuations_and_leaves_out_versions():
+    runs = profiles(("maac",))["quick"].runs()
+    long = "abc, made with torch 2.0.0, Some GPU, from episode 5 on def, made with torch 2.0.0"
+    short = "abc, from episode 5 on def"
+
+    def commit(*texts: str) -> str:
+        trained = {run.name: text for run, text in zip(runs, texts, strict=False)}
+        return from_runs({"commit": "here"}, runs, trained, [])["commit"]
+
+    assert commit(long) == commit(long, short) == short
+    assert commit(long, "xyz") == "abc and 1 more (provenance.json)"
+    assert provenance.policies({"runs": {"one": long}}) == "policies from commit abc, def"

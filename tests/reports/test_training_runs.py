@@ -152,22 +152,6 @@ def test_runs_made_with_other_versions_say_so(copied, tmp_path):
     assert origin["runs"] == {"Pendulum-v0/maac": found["Pendulum-v0/maac"]}
 
 
-def test_a_continuation_stays_in_a_commit_without_versions():
-    text = "abc, made with torch 2.0.0, Some GPU, from episode 5 on def, made with torch 2.0.0"
-    runs = PROFILE.runs()
-    trained = {run.name: text for run in runs[:1]}
-    origin = training_runs.from_runs({"commit": "here"}, runs, trained, [])
-    assert origin["commit"] == "abc, from episode 5 on def"
-    trained[runs[1].name] = "abc, from episode 5 on def"
-    assert training_runs.from_runs({"commit": "here"}, runs, trained, [])["commit"] == (
-        "abc, from episode 5 on def"
-    )
-    trained[runs[1].name] = "xyz"
-    assert training_runs.from_runs({"commit": "here"}, runs, trained, [])["commit"] == (
-        "abc and 1 more (provenance.json)"
-    )
-
-
 def test_the_device_is_part_of_a_run(trained):
     """What a GPU trains is not what a CPU trains."""
     on_gpu = replace(PROFILE, device="cuda").runs()
