@@ -125,6 +125,12 @@ def _with_sqrt_critic(base: Config) -> Config:
     return replace(base, critic=replace(base.critic, transform="sqrt"))
 
 
+def _with_more_updates(base: Config) -> Config:
+    """The same with twice the updates per environment step."""
+    data = replace(base.data, updates_per_step=2 * base.data.updates_per_step)
+    return replace(base, data=data)
+
+
 def _with_rounded_products(base: Config) -> Config:
     """The same with the products between hidden layers in bfloat16, in every net."""
     return replace(
@@ -185,6 +191,8 @@ ALGORITHMS: dict[str, Callable[[], Config]] = {
     "maac-h0-scaled-critic": lambda: _with_scaled_critic(_with_actor(horizon=0)),
     "maac-sqrt-critic": lambda: _with_sqrt_critic(_maac()),
     "maac-h0-sqrt-critic": lambda: _with_sqrt_critic(_with_actor(horizon=0)),
+    "maac-more-updates": lambda: _with_more_updates(_maac()),
+    "maac-scaled-critic-more-updates": lambda: _with_more_updates(_with_scaled_critic(_maac())),
     "maac-bfloat16": lambda: _with_rounded_products(_maac()),
 }
 
