@@ -12,14 +12,13 @@ from maac_bench.config import Config
 from maac_bench.cuda_graph import CudaGraph
 from maac_bench.data import StreamFactory, living
 from maac_bench.dynamics import Ensemble
+from maac_bench.ensemble_training import LikelihoodGradient, likelihood_gradient
 from maac_bench.fusion import fuse
 from maac_bench.model_fitting import (
-    LikelihoodGradient,
     ModelReport,
     Pairs,
     dynamics_pairs,
     elite_members,
-    likelihood_gradient,
     new_ensemble,
     refit_model,
 )

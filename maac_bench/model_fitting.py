@@ -1,29 +1,26 @@
-"""Fitting the dynamics ensemble by maximum likelihood, with early stopping.
-
-Every seed's and member's losses are summed, so one optimiser step trains the whole stack and no
-gradient reaches another's parameters.
-"""
+"""Fitting the dynamics ensemble by maximum likelihood, with early stopping."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from maac_bench.data import StreamFactory, require_finite, require_positive, require_whole
 from maac_bench.dynamics import Ensemble, init_ensemble
+from maac_bench.early_stopping import EarlyStopping
+from maac_bench.ensemble_training import LikelihoodGradient, Trainees, likelihood_gradient
 from maac_bench.nets import Normalizer, fit_normalizer
-from maac_bench.objectives.likelihood import gaussian_nll
 from maac_bench.replay import take_rows
 from maac_bench.streams import Streams
-from maac_bench.types import Gradient, Transition
+from maac_bench.types import Transition
 
-# Validation takes three times as long where hidden layers of all rows leave the cache.
-_ROWS_AT_ONCE = 512
+# Members that have stopped are trained no further where a step's time grows with their number, as
+# soon as no more than this share is left: the gradient for fewer of them is not compiled.
+_WORTH_LEAVING = 0.75
 
 
 @dataclass(frozen=True)
@@ -101,10 +98,6 @@ def elite_members(ensemble: Ensemble, report: ModelReport, config: ModelConfig) 
     return ensemble.choose(report.validation_nll.argsort(dim=1, stable=True)[:, : config.serving])
 
 
-LikelihoodGradient: TypeAlias = Callable[[Ensemble, Tensor], Gradient]
-"""See `likelihood_gradient`."""
-
-
 class Pairs(NamedTuple):
     """Regression data. inputs [seeds, N, i], targets [seeds, N, o], in the order they came."""
 
@@ -139,12 +132,12 @@ def fit_model(
     ensemble = new_ensemble(pairs, config, streams("model-init"))
     order = streams("validation-split").permutations(count)
     table = take_rows(_table(ensemble, pairs), order)
-    fitted, best = _maximise_likelihood(
+    fitted, report, broken = _maximise_likelihood(
         ensemble, table[:, held_out:], table[:, :held_out], config, streams, likelihood_gradient
     )
-    if best.broken is not None:
-        raise FloatingPointError(best.broken)
-    return fitted, best.report
+    if broken is not None:
+        raise FloatingPointError(broken)
+    return fitted, report
 
 
 def refit_model(
@@ -176,7 +169,7 @@ def refit_model(
     held, train = (
         rows.to(table.device) for rows in held_out_rows(table.shape[1], config.validation, split)
     )
-    fitted, best = _maximise_likelihood(
+    fitted, report, _ = _maximise_likelihood(
         ensemble,
         take_rows(table, train),
         take_rows(table, held),
@@ -185,7 +178,7 @@ def refit_model(
         full_gradient or likelihood_gradient,
         warm=True,
     )
-    return fitted, best.report
+    return fitted, report
 
 
 def held_out_rows(count: int, share: float, split: Streams) -> tuple[Tensor, Tensor]:
@@ -235,33 +228,6 @@ def _table(ensemble: Ensemble, pairs: Pairs) -> Tensor:
     return torch.cat([pairs.inputs, ensemble.targets(pairs.targets)], dim=-1)
 
 
-def _validate(ensemble: Ensemble, held: Tensor) -> tuple[Tensor, Tensor]:
-    """Negative log-likelihood and squared error on held-out rows, [seeds, M] each."""
-    outputs = ensemble.targets.mean.shape[-1]
-    found = []
-    with torch.no_grad():
-        for rows in held.unsqueeze(1).split(_ROWS_AT_ONCE, dim=2):
-            mean, log_var = ensemble.moments(rows[..., :-outputs])
-            target = rows[..., -outputs:]
-            squared = (mean - target).square().mean(dim=-1)
-            found.append((gaussian_nll(mean, log_var, target), squared))
-    nll, mse = (torch.cat(parts, dim=-1).mean(dim=-1) for parts in zip(*found, strict=True))
-    return nll, mse
-
-
-def likelihood_gradient(ensemble: Ensemble, rows: Tensor) -> Gradient:
-    """Gradient of every member's mean negative log-likelihood of its own rows.
-
-    Args:
-        ensemble: its parameters are leaves.
-        rows: inputs and standardised targets side by side, [seeds, M, B, i + o].
-    """
-    outputs = ensemble.targets.mean.shape[-1]
-    mean, log_var = ensemble.moments(rows[..., :-outputs])
-    losses = gaussian_nll(mean, log_var, rows[..., -outputs:]).mean(dim=-1)
-    return torch.autograd.grad(losses.sum(), ensemble.parameters)
-
-
 def _maximise_likelihood(
     ensemble: Ensemble,
     train: Tensor,
@@ -270,81 +236,53 @@ def _maximise_likelihood(
     streams: StreamFactory,
     full_gradient: LikelihoodGradient,
     warm: bool = False,
-) -> tuple[Ensemble, _Best]:
+) -> tuple[Ensemble, ModelReport, str | None]:
     """Train on bootstrap resamples of `train` until no member improves on `held`.
 
     Members stop on their own: each keeps the parameters of its best validation epoch, and is
     finished after `patience` epochs without improvement. With `warm`, the parameters at hand count
     as a first result.
+
+    Returns:
+        The ensemble, what it achieved, and where a loss was not finite, if one was.
     """
-    count = train.shape[1]
+    count, stack = train.shape[1], ensemble.net.stack
     bootstrap = streams("bootstrap").integers(count, config.members, count)
     shuffle = streams("model-shuffle")
-    parameters = [p.detach().clone().requires_grad_() for p in ensemble.parameters]
-    optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
-    best = _Best(config, ensemble.net.stack, parameters)
+    trainees = Trainees(ensemble, config.learning_rate)
+    best = EarlyStopping(config.patience, config.min_improvement, trainees.parameters)
+
+    def validate(epoch: int) -> None:
+        best.update(trainees.members, *trainees.validate(held), trainees.parameters, epoch)
+
     if warm:
-        best.update(*_validate(ensemble, held), parameters, -1)
+        validate(-1)
     for epoch in range(config.max_epochs):
+        # Drawn for all, so that who has stopped does not shift the others' draws.
         order = shuffle.permutations(count, config.members)
-        epoch_rows = torch.take_along_dim(bootstrap, order, dim=-1)
-        for index in epoch_rows.split(config.batch_size, dim=-1):
-            batch = take_rows(train, index.flatten(1)).unflatten(1, index.shape[1:])
-            # Only full batches have the size that a compiled gradient was made for.
-            full = index.shape[-1] == config.batch_size
-            gradient = full_gradient if full else likelihood_gradient
-            found = gradient(ensemble.replace(parameters), batch)
-            for parameter, derivative in zip(parameters, found, strict=True):
-                parameter.grad = derivative
-            optimizer.step()
-        nll, mse = _validate(ensemble.replace(parameters), held)
-        if best.update(nll, mse, parameters, epoch):
+        epoch_rows = torch.take_along_dim(bootstrap, order, dim=-1).flatten(0, 1)
+        for index in epoch_rows[trainees.members].split(config.batch_size, dim=-1):
+            # Only full batches of all members have the size that a compiled gradient was made for.
+            usual = index.shape[-1] == config.batch_size and trainees.complete
+            gradient = full_gradient if usual else likelihood_gradient
+            trainees.learn(gradient, train, index)
+        validate(epoch)
+        active = best.active[trainees.members]
+        if not bool(active.any()):
             break
-    return ensemble.replace(best.parameters), best
+        if train.device.type == "cpu" and float(active.float().mean()) <= _WORTH_LEAVING:
+            trainees.keep(active)
+    return (
+        ensemble.replace([p.reshape(*stack, *p.shape[2:]) for p in best.parameters]),
+        ModelReport(*(values.reshape(stack) for values in (best.found, best.mse, best.epochs))),
+        None if best.broken is None else _complaint(*best.broken, members=stack[-1]),
+    )
 
 
-class _Best:
-    """Early stopping per seed and member, by masks."""
-
-    def __init__(
-        self, config: ModelConfig, stack: tuple[int, ...], parameters: Sequence[Tensor]
-    ) -> None:
-        self.config = config
-        self.broken: str | None = None
-        self.nll = parameters[0].new_full(stack, torch.inf)
-        self.mse = parameters[0].new_full(stack, torch.inf)
-        self.epochs = torch.zeros(stack, dtype=torch.int64, device=parameters[0].device)
-        self.parameters = [p.detach().clone() for p in parameters]
-        self._stale = torch.zeros(stack, dtype=torch.int64, device=parameters[0].device)
-        self._diverged = torch.zeros(stack, dtype=torch.bool, device=parameters[0].device)
-
-    @property
-    def report(self) -> ModelReport:
-        """What the kept parameters achieved; an infinite likelihood for a fit that diverged."""
-        nll = torch.where(self._diverged, torch.inf, self.nll)
-        return ModelReport(nll, self.mse, self.epochs)
-
-    def update(self, nll: Tensor, mse: Tensor, parameters: Sequence[Tensor], epoch: int) -> bool:
-        """Keep what improved; True once every member has run out of patience.
-
-        A loss that is not finite is no improvement, and `broken` says where it was first seen.
-        """
-        active = self._stale < self.config.patience
-        bad = active & ~torch.isfinite(nll)
-        self._diverged |= bad
-        if self.broken is None and bool(bad.any()):
-            self.broken = (
-                f"model loss is not finite at epoch {epoch} (stack index, member) = "
-                f"{bad.nonzero()[0].tolist()}; lower the model's learning rate or check the "
-                "data's scale"
-            )
-        better = active & (nll < self.nll - self.config.min_improvement)
-        self.nll = torch.where(better, nll, self.nll)
-        self.mse = torch.where(better, mse, self.mse)
-        self.epochs = torch.where(better, epoch + 1, self.epochs)
-        self.parameters = [
-            torch.where(better.reshape(*better.shape, *([1] * (new.dim() - 2))), new.detach(), old)
-            for new, old in zip(parameters, self.parameters, strict=True)
-        ]
-        self._stale = torch.where(better, 0, self._stale + 1)
-        return not bool((self._stale < self.config.patience).any())
+def _complaint(epoch: int, member: int, members: int) -> str:
+    """Where a loss was not finite, and what to do about it."""
+    return (
+        f"model loss is not finite at epoch {epoch} (stack index, member) = "
+        f"{list(divmod(member, members))}; lower the model's learning rate or check the "
+        "data's scale"
+    )

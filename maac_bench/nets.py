@@ -146,6 +146,10 @@ class Normalizer(NamedTuple):
         """Undo `__call__`."""
         return x * _between(self.std, x) + _between(self.mean, x)
 
+    def at(self, index: Tensor) -> Normalizer:
+        """Those of the first stack axis at `index`."""
+        return Normalizer(self.mean[index], self.std[index])
+
 
 def fit_normalizer(x: Tensor) -> Normalizer:
     """Mean and standard deviation over the second-last axis, [..., N, features] -> [..., features].

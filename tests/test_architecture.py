@@ -20,7 +20,7 @@ LAYERS = [
     {"rollout"},
     {"objectives"},
     {"world", "regression"},
-    {"data"},
+    {"data", "early_stopping", "ensemble_training"},
     {"critic_fitting", "model_fitting", "estimators"},
     {"config", "outcome", "scoring", "gradient_parts", "gradient_quality"},
     {"presets", "agent"},

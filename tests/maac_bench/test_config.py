@@ -74,10 +74,13 @@ def test_the_variants_change_one_thing(size):
     for name, part in parts.items():
         assert differences("maac-plus", name, size) - {"critic.target_members"} == part
     assert differences("maac", "maac-first-entropy", size) == {"actor.entropy"}
-    assert differences("maac", "maac-scaled-critic", size) == {"critic.unit"}
-    assert differences("maac-h0", "maac-h0-scaled-critic", size) == {"critic.unit"}
-    assert differences("maac", "maac-sqrt-critic", size) == {"critic.transform"}
-    assert differences("maac-h0", "maac-h0-sqrt-critic", size) == {"critic.transform"}
+    for base in ("maac", "maac-h0"):
+        assert differences(base, f"{base}-scaled-critic", size) == {"critic.unit"}
+        assert differences(base, f"{base}-sqrt-critic", size) == {"critic.transform"}
+    for base in ("maac", "maac-scaled-critic"):
+        assert differences(base, f"{base}-more-updates", size) == {"data.updates_per_step"}
+        once, twice = (preset(name, PENDULUM, size).data for name in (base, f"{base}-more-updates"))
+        assert twice.updates_per_step == 2 * once.updates_per_step
     assert differences("maac", "maac-plain-critic", size) == {"critic.layer_norm"}
     assert differences("maac", "maac-plain-model", size) == {"model.layer_norm"}
     both = {"critic.layer_norm", "model.layer_norm"}

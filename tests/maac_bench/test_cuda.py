@@ -8,7 +8,7 @@ from torch.utils._pytree import tree_map_only
 
 from maac_bench.checkpoint import capture, restore_agent, restore_world
 from maac_bench.cuda_graph import CudaGraph
-from maac_bench.model_fitting import likelihood_gradient
+from maac_bench.ensemble_training import likelihood_gradient
 from maac_bench.rollout import draw_rollout_noise
 from maac_bench.streams import Streams
 from tests.maac_bench.trainers import rows_of, tiny_config, tiny_trainer, tiny_training

@@ -6,17 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from maac_bench import model_fitting
-from maac_bench.fusion import fuse
+from maac_bench import ensemble_training, model_fitting
+from maac_bench.ensemble_training import Trainees, likelihood_gradient
 from maac_bench.model_fitting import (
     ModelConfig,
     Pairs,
-    _Best,
-    _validate,
     dynamics_pairs,
     fit_model,
     held_out_rows,
-    likelihood_gradient,
     new_ensemble,
     refit_model,
 )
@@ -26,84 +23,25 @@ from maac_bench.types import Transition
 from tests.maac_bench.problems import lqg_data, streams
 
 MODEL = ModelConfig(members=3, hidden=(16,), max_epochs=30, patience=4, batch_size=128)
-
-
-def losses(*series):
-    """One seed and one member per series; the parameters of epoch k are k everywhere."""
-    best = _Best(
-        ModelConfig(members=len(series), patience=2, min_improvement=0.1),
-        (1, len(series)),
-        [torch.full((1, len(series), 3), -1.0)],
-    )
-    for epoch, nll in enumerate(zip(*series, strict=True)):
-        values = torch.tensor([nll])
-        parameters = [torch.full((1, len(series), 3), float(epoch))]
-        if best.update(values, 10.0 + values, parameters, epoch):
-            return best, epoch + 1
-    return best, None
-
-
-@pytest.mark.parametrize(
-    ("series", "kept", "epochs"),
-    [
-        ((3.0, 2.0, 1.0, 0.5), 0.5, 4),
-        ((3.0, 2.0, 2.5, 2.5, 0.0), 2.0, 2),  # the last one comes after its patience
-        ((3.0, 2.0, 2.5, 1.0), 1.0, 4),  # within it
-        ((3.0, 2.95, 2.91), 3.0, 1),  # improvements that are too small to count
-        ((3.0, 2.95, 2.85), 2.85, 3),  # but for both together
-    ],
-)
-def test_a_member_keeps_what_was_best_before_its_patience_ended(series, kept, epochs):
-    best, _ = losses(series)
-    report = best.report
-    assert report.validation_nll.item() == pytest.approx(kept)
-    assert report.validation_mse.item() == pytest.approx(10.0 + kept)
-    assert report.epochs.item() == epochs
-    assert best.parameters[0].unique().tolist() == [epochs - 1]
-
-
-def test_the_search_ends_when_the_last_member_has_run_out_of_patience():
-    patient = (3.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0)
-    early = (1.0,) * 7
-    assert losses(early)[1] == 3
-    assert losses(patient)[1] == 6
-    best, ended = losses(early, patient)
-    assert ended == 6
-    assert best.report.epochs.tolist() == [[1, 4]]
-    assert best.parameters[0][0, :, 0].tolist() == [0.0, 3.0]
-    # What a member has after its patience does not count, though others go on.
-    best, _ = losses((1.0, 1.0, 1.0, 0.0), (4.0, 3.0, 2.0, 1.0))
-    assert best.report.validation_nll.tolist() == [[1.0, 1.0]]
-
-
-def test_a_loss_that_is_not_finite_is_no_improvement_and_is_reported():
-    nan = math.nan
-    best, _ = losses((3.0, nan, 2.0), (3.0, 2.5, 2.0), (1.0, 1.0, 1.0))
-    assert best.report.validation_nll.tolist() == [[math.inf, 2.0, 1.0]]
-    assert best.parameters[0][0, :, 0].tolist() == [2.0, 2.0, 0.0]
-    assert "at epoch 1 (stack index, member) = [0, 0]" in best.broken
-    # Whatever comes after a member's patience is not looked at.
-    best, _ = losses((1.0, 1.0, 1.0, nan), (4.0, 3.0, 2.0, 1.0))
-    assert best.report.validation_nll.tolist() == [[1.0, 1.0]]
-    assert best.broken is None
+HASTY = replace(MODEL, max_epochs=60, patience=2, learning_rate=1e-2)
 
 
 @pytest.fixture
 def seen(monkeypatch):
     """What model fitting is given to train and to validate on."""
-    record = {"held": [], "batches": []}
+    record, of_trainees = {"held": [], "batches": []}, Trainees.validate
 
-    def validate(ensemble, held):
+    def validate(trainees, held):
         record["held"].append(held)
-        return _validate(ensemble, held)
+        return of_trainees(trainees, held)
 
     def nll(mean, log_var, target):
         if target.requires_grad or mean.requires_grad:
             record["batches"].append(target.detach())
         return gaussian_nll(mean, log_var, target)
 
-    monkeypatch.setattr(model_fitting, "_validate", validate)
-    monkeypatch.setattr(model_fitting, "gaussian_nll", nll)
+    monkeypatch.setattr(Trainees, "validate", validate)
+    monkeypatch.setattr(ensemble_training, "gaussian_nll", nll)
     return record
 
 
@@ -131,6 +69,7 @@ def test_members_are_trained_on_resamples_of_their_own_and_validated_on_other_ro
     held, train = held_out_rows(60, 0.2, Streams([0], "split"))
     for rows in seen["held"]:
         assert torch.equal(numbers(start, rows[..., -1]), held)
+    seen["batches"] = [batch.movedim(0, 1) for batch in seen["batches"]]
     per_epoch = len(seen["batches"]) // 3
     assert per_epoch == 3  # 48 rows, 16 at a time
     assert all(batch.shape[2] <= 16 for batch in seen["batches"])
@@ -172,40 +111,61 @@ def test_full_batches_alone_go_through_the_gradient_that_is_given(seen):
     assert torch.equal(plain.parameters[0], same.parameters[0])
 
 
-def test_the_likelihood_s_gradient_is_that_of_every_member_alone():
-    torch.manual_seed(0)
-    pairs = dynamics_pairs(lqg_data([0, 1], count=40)[1])
-    ensemble = new_ensemble(pairs, MODEL, Streams([0, 1], "init"))
-    leaves = ensemble.replace([p.detach().requires_grad_() for p in ensemble.parameters])
-    inputs, outputs = pairs.inputs.shape[-1], pairs.targets.shape[-1]
-    rows = torch.randn(2, 3, 7, inputs + outputs)
-    found = likelihood_gradient(leaves, rows)
-    for seed in (0, 1):
-        for member in range(3):
-            mean, log_var = leaves.moments(rows[..., :inputs])
-            normal = torch.distributions.Normal(
-                mean[seed, member], (0.5 * log_var[seed, member]).exp()
-            )
-            loss = -normal.log_prob(rows[seed, member, :, inputs:]).mean()
-            expected = torch.autograd.grad(loss, leaves.parameters)
-            for own, of_all in zip(expected, found, strict=True):
-                torch.testing.assert_close(of_all[seed, member], own[seed, member])
+def test_who_has_stopped_is_trained_no_further_and_changes_nobody_s_numbers(monkeypatch):
+    _, data = lqg_data([0, 1], count=200)
+    sizes = []
+
+    def learn(trainees, *arguments):
+        sizes.append(len(trainees.members))
+        whole(trainees, *arguments)
+
+    whole = Trainees.learn
+    monkeypatch.setattr(Trainees, "learn", learn)
+    fitted, report = fit_model(data, HASTY, streams([0, 1]))
+    assert sizes[0] == 6
+    assert min(sizes) < 4
+    assert sizes == sorted(sizes, reverse=True)
+    sizes.clear()
+    monkeypatch.setattr(model_fitting, "_WORTH_LEAVING", 0.0)
+    other, same = fit_model(data, HASTY, streams([0, 1]))
+    assert set(sizes) == {6}
+    for fewer, all_along in zip(report, same, strict=True):
+        torch.testing.assert_close(fewer, all_along)
+    for fewer, all_along in zip(fitted.parameters, other.parameters, strict=True):
+        torch.testing.assert_close(fewer, all_along)
 
 
-def test_the_likelihood_s_gradient_can_be_one_program(monkeypatch):
-    """Traced only: what may fail comes before code is made, which takes long."""
-    compile_ = torch.compile
+def test_a_gradient_made_for_all_members_is_not_given_fewer(monkeypatch):
+    _, data = lqg_data([0], count=200)
+    pairs, stacks = dynamics_pairs(data), []
 
-    def trace(function, fullgraph, dynamic, options):
-        return compile_(function, fullgraph=fullgraph, dynamic=dynamic, backend="eager")
+    def spy(ensemble, rows):
+        stacks.append(len(rows))
+        return likelihood_gradient(ensemble, rows)
 
-    monkeypatch.setattr(torch, "compile", trace)
-    ensemble = new_ensemble(dynamics_pairs(numbered(20)), MODEL, Streams([0], "init"))
-    leaves = ensemble.replace([p.detach().requires_grad_() for p in ensemble.parameters])
-    rows = Streams([0], "rows").normal(3, 7, 3)
-    found = fuse(likelihood_gradient, rows.device)(leaves, rows)
-    for fused, plain in zip(found, likelihood_gradient(leaves, rows), strict=True):
-        torch.testing.assert_close(fused, plain)
+    def learn(trainees, gradient, *arguments):
+        sizes.append(len(trainees.members))
+        whole(trainees, gradient, *arguments)
+
+    whole, sizes = Trainees.learn, []
+    monkeypatch.setattr(Trainees, "learn", learn)
+    start = new_ensemble(pairs, HASTY, Streams([0], "init"))
+    refit_model(start, pairs, HASTY, streams([0]), Streams([0], "split"), spy)
+    assert min(sizes) < 3
+    assert set(stacks) == {3}
+
+
+def test_a_loss_that_is_not_finite_names_its_member(monkeypatch):
+    _, data = lqg_data([0, 1], count=100)
+
+    def validate(trainees, held):
+        nll, mse = whole(trainees, held)
+        return nll.index_fill(0, torch.tensor(4), math.nan), mse
+
+    whole = Trainees.validate
+    monkeypatch.setattr(Trainees, "validate", validate)
+    with pytest.raises(FloatingPointError, match=r"epoch 0 \(stack index, member\) = \[1, 1\]"):
+        fit_model(data, MODEL, streams([0, 1]))
 
 
 def test_a_first_fit_is_validated_on_rows_that_it_has_not_seen(seen):
