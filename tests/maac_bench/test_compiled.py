@@ -11,7 +11,14 @@ from maac_bench.run import read_metrics
 from maac_bench.tasks.swing_up import CART_POLE
 from maac_bench.trainer import Trainer
 from maac_bench.training import RunSettings, train
-from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training, untimed
+from tests.maac_bench.trainers import (
+    PENDULUM,
+    break_policy,
+    tiny_config,
+    tiny_trainer,
+    tiny_training,
+    untimed,
+)
 
 pytestmark = [
     pytest.mark.slow,
@@ -139,3 +146,21 @@ def test_an_interrupted_fused_run_ends_up_the_same(tmp_path, monkeypatch, device
         for row, expected in zip(resumed, whole, strict=True):
             found = untimed(row)
             assert {k: (v, found[k]) for k, v in untimed(expected).items() if found[k] != v} == {}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_fused_run_goes_on_without_a_seed_that_breaks(tmp_path, monkeypatch, device):
+    """With programs for fewer seeds, and the numbers that the others would have had."""
+    monkeypatch.setattr("maac_bench.training.make_training_task", lambda name: tiny_training(name))
+    settings = RunSettings(PENDULUM, "maac", (0, 1, 2), 4, tmp_path / "whole", device, True)
+    train(settings, small_batches(), {})
+    break_policy(monkeypatch, seed=1, rollout=2)
+    with pytest.raises(FloatingPointError, match="stopped early: seeds 1;"):
+        train(replace(settings, out=tmp_path / "broken"), small_batches(), {})
+    for seed, rollouts in ((0, 4), (1, 2), (2, 4)):
+        whole, broken = (read_metrics(tmp_path / name, seed) for name in ("whole", "broken"))
+        assert len(broken) == rollouts
+        for row, expected in zip(broken, whole, strict=False):
+            found = {name: float(value) for name, value in untimed(row).items()}
+            for name, value in untimed(expected).items():
+                assert found[name] == pytest.approx(float(value), rel=2e-2, abs=2e-2), name

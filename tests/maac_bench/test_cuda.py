@@ -8,6 +8,7 @@ from torch.utils._pytree import tree_map_only
 
 from maac_bench.checkpoint import capture, restore_agent, restore_world
 from maac_bench.cuda_graph import CudaGraph
+from maac_bench.diagnostics import Totals
 from maac_bench.ensemble_training import likelihood_gradient
 from maac_bench.rollout import draw_rollout_noise
 from maac_bench.streams import Streams
@@ -55,6 +56,33 @@ def test_a_run_gives_finite_rows_and_repeats_itself(algorithm):
     assert all(value == value for rows in first.values() for row in rows for value in row.values())
 
 
+def record(trainer):
+    """What compiling does besides fusing."""
+    trainer.imagination._gradient = CudaGraph(likelihood_gradient)
+    trainer._step = CudaGraph(trainer._drawn_update, trainer.streams["update"])
+    trainer._explore = CudaGraph(trainer._sampled_action, trainer.streams["exploration"])
+
+
+@pytest.mark.parametrize("algorithm", ["sac", "mbpo", "maac"])
+def test_an_update_waits_for_nothing(algorithm):
+    """Batches, draws and running totals included."""
+    trainer, totals = tiny_trainer((0, 1), tiny_config(algorithm), device="cuda"), Totals()
+    record(trainer)
+    trainer.rollout()
+    if trainer.config.uses_model:
+        trainer.prepare()
+    for _ in range(3):
+        totals.add(trainer.update())
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            totals.add(trainer.update())
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert totals.mean()["critic_loss"].isfinite().all()
+    trainer.close()
+
+
 @pytest.mark.parametrize("learns_outcome", [False, True])
 def test_recording_changes_no_number(learns_outcome):
     """Of fits and updates that are not fused."""
@@ -62,9 +90,7 @@ def test_recording_changes_no_number(learns_outcome):
     config = tiny_config()
     config = replace(config, model=replace(config.model, batch_size=8))
     plain, recorded = (tiny_trainer((0, 1), config, task, "cuda") for _ in range(2))
-    recorded.imagination._gradient = CudaGraph(likelihood_gradient)
-    recorded._step = CudaGraph(recorded._drawn_update, recorded.streams["update"])
-    recorded._explore = CudaGraph(recorded._sampled_action, recorded.streams["exploration"])
+    record(recorded)
     for trainer in (plain, recorded):
         trainer.rollout()
         trainer.prepare()

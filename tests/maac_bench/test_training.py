@@ -11,7 +11,7 @@ from maac_bench.run import read_identity, read_metrics
 from maac_bench.run_checkpoints import checkpoint_rollouts
 from maac_bench.trainer import Trainer
 from maac_bench.training import RunSettings, train
-from tests.maac_bench.trainers import STEPS, fill_, tiny_config, tiny_training
+from tests.maac_bench.trainers import STEPS, break_policy, tiny_config, tiny_training
 
 
 @pytest.fixture(autouse=True)
@@ -38,19 +38,6 @@ def table(path, seed):
     """Metrics without wall-clock."""
     rows = read_metrics(path, seed)
     return [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in rows]
-
-
-def break_policy(monkeypatch, seed: int, rollout: int) -> None:
-    """That seed's policy says NaN from the beginning of that rollout on."""
-    whole = Trainer.rollout
-
-    def rollout_with_accident(trainer, on_step=lambda: None):
-        if trainer.rollouts == rollout and seed in trainer.seeds:
-            k = trainer.seeds.index(seed)
-            fill_([p[k] for p in trainer.agent.policy.parameters], float("nan"))
-        return whole(trainer, on_step)
-
-    monkeypatch.setattr(Trainer, "rollout", rollout_with_accident)
 
 
 @pytest.mark.parametrize(

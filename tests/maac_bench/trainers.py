@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import gymnasium as gym
+import pytest
 import torch
 
 from maac_bench.config import Config
@@ -88,3 +89,16 @@ def fill_(parameters: tuple[torch.Tensor, ...], value: float) -> None:
     with torch.no_grad():
         for parameter in parameters:
             parameter.fill_(value)
+
+
+def break_policy(monkeypatch: pytest.MonkeyPatch, seed: int, rollout: int) -> None:
+    """That seed's policy says NaN from the beginning of that rollout on."""
+    whole = Trainer.rollout
+
+    def rollout_with_accident(trainer, on_step=lambda: None):
+        if trainer.rollouts == rollout and seed in trainer.seeds:
+            k = trainer.seeds.index(seed)
+            fill_([p[k] for p in trainer.agent.policy.parameters], float("nan"))
+        return whole(trainer, on_step)
+
+    monkeypatch.setattr(Trainer, "rollout", rollout_with_accident)
