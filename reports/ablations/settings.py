@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reports.curve_report import CurveReport
-from reports.training_profiles import paper_size, profiles
+from reports.training_profiles import paper_size, paper_size_gpu, profiles
 
 PROFILES = profiles(("maac", "maac-h0", "maac-no-steve", "maac-single-sample"))
 _VARIANTS = {
@@ -57,6 +57,11 @@ PROFILES["other-tasks"] = replace(
     algorithms=("maac", "maac-h0", "maac-scaled-critic", "maac-sqrt-critic"),
     label="reduced: small nets, 25 of 200 episodes, 2 of 4 seeds",
 )
+# Whether twice the updates per step make more of the critics with which most is learned.
+PROFILES["updates"] = replace(
+    PROFILES["mujoco"], algorithms=("maac-scaled-critic", "maac-scaled-critic-more-updates")
+)
 # How far the reduced sizes are from the paper's.
 PROFILES["paper-size"] = paper_size(("maac", "maac-scaled-critic", "maac-sqrt-critic"))
+PROFILES["paper-size-gpu"] = paper_size_gpu(("maac", "maac-scaled-critic"))
 REPORT = CurveReport("ablations", PROFILES, measures=("final", "area"), compares=True)

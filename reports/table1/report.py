@@ -18,7 +18,7 @@ from maac_bench.run_checkpoints import checkpoint_rollouts
 from maac_bench.run_evaluation import evaluate_run, open_run, require_finite_returns
 from reports import provenance
 from reports.files import PUBLISHED_DIGITS, read_csv, write_csv
-from reports.training_profiles import directory, paper_size, profiles
+from reports.training_profiles import directory, paper_size, paper_size_gpu, profiles
 from reports.training_runs import TrainingRun, commits, require_run, run_all
 
 EPISODES = 10
@@ -31,6 +31,7 @@ PROFILES["critic-unit"] = replace(
     label="maac-scaled-critic; " + PROFILES["mujoco"].label,
 )
 PROFILES["paper-size"] = paper_size(("maac",))
+PROFILES["paper-size-gpu"] = paper_size_gpu(("maac-scaled-critic",))
 
 
 def make_data(profile: str, folder: Path, runs: Path) -> bool:
