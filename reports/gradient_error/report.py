@@ -16,7 +16,7 @@ from maac_bench.run_checkpoints import checkpoint_digest, checkpoint_rollouts
 from maac_bench.run_gradient_error import Measurement, gradient_error
 from reports import provenance
 from reports.files import as_published, file_digest, read_csv
-from reports.training_profiles import Profile, directory, paper_size, paper_size_gpu, profiles
+from reports.training_profiles import Profile, directory, paper_size, profiles
 from reports.training_runs import TrainingRun, commits, require_run, run_all
 from reports.units import Experiment, run
 
@@ -72,9 +72,8 @@ PROFILES = {
     "walker2d": _early("Walker2d", "maac"),
     # Whether the paper's nets and number of updates make another gradient of it.
     "paper-size": Size(paper_size(("maac",)), (10, 20, 30, 40, 50)),
-    # And with the critics with which most is learned; of four seeds, how far they came and the end.
+    # And with the critics with which most is learned.
     "paper-size-critic-unit": Size(paper_size(("maac-scaled-critic",)), (10, 20, 30, 40, 50)),
-    "paper-size-gpu": Size(paper_size_gpu(("maac-scaled-critic",)), (35, 50)),
     "paper": Size(_TRAINED["paper"], (10, 20, 50, 100, 200)),
 }
 

@@ -145,11 +145,12 @@ def test_what_is_missing_is_named(reduced):
     text = build_page(reduced)
     assert "Not run yet: profiles paper-size, paper-size-gpu, paper." in text  # figure2
     assert text.count("Not run yet: profiles quick, paper.") == 2  # figure3 and estimators
-    names = "mujoco, plus, critic-unit, hopper, walker2d, paper-size, paper"
-    assert f"Not run yet: profiles {names}." in text  # gradient_error
-    assert "Not run yet: profiles quick, mujoco, critic-unit, paper-size, paper." in text  # table1
+    names = "mujoco, plus, critic-unit, hopper, walker2d, paper-size, paper-size-critic-unit"
+    assert f"Not run yet: profiles {names}, paper." in text  # gradient_error
+    names = "quick, mujoco, critic-unit, paper-size, paper-size-gpu, paper"
+    assert f"Not run yet: profiles {names}." in text  # table1
     first = "quick, mujoco, critic-unit, critic-unit-repeated, critic-unit-small-tasks, other-tasks"
-    last = "normalisation, entropy, plus, precision, paper-size, paper"
+    last = "normalisation, entropy, plus, precision, updates, paper-size, paper-size-gpu, paper"
     assert f"Not run yet: profiles {first}, {last}." in text  # ablations
     assert "Not run yet: <code>make bench</code>" in text
     assert "Missing: docs/errata.md" in text
