@@ -189,6 +189,7 @@ ALGORITHMS: dict[str, Callable[[], Config]] = {
     "maac-plus-unbounded": _maac_plus_unbounded,
     "maac-scaled-critic": lambda: _with_scaled_critic(_maac()),
     "maac-h0-scaled-critic": lambda: _with_scaled_critic(_with_actor(horizon=0)),
+    "mbpo-scaled-critic": lambda: _with_scaled_critic(_mbpo()),
     "maac-sqrt-critic": lambda: _with_sqrt_critic(_maac()),
     "maac-h0-sqrt-critic": lambda: _with_sqrt_critic(_with_actor(horizon=0)),
     "maac-more-updates": lambda: _with_more_updates(_maac()),
@@ -248,10 +249,10 @@ def preset(algorithm: str, task: str, size: Size = "paper") -> Config:
     config = lookup("algorithm", algorithm, ALGORITHMS)()
     if algorithm.startswith("maac"):
         config = _with_shorter_horizon(config, task)
-    if algorithm == "mbpo" and task in _MBPO_UPDATES:
+    if algorithm.startswith("mbpo") and task in _MBPO_UPDATES:
         data = replace(config.data, updates_per_step=_MBPO_UPDATES[task])
         config = replace(config, data=data)
-    if algorithm == "mbpo" or algorithm.startswith("maac"):
+    if algorithm.startswith(("mbpo", "maac")):
         config = _with_longer_branches(config, task)
     if size == "paper":
         return config

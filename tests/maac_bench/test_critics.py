@@ -1,8 +1,11 @@
+import typing
+
 import numpy as np
 import pytest
 import torch
 
-from maac_bench.critics import QuadraticCritic, init_critics, polyak
+from maac_bench.config import Transform
+from maac_bench.critics import TRANSFORMS, QuadraticCritic, init_critics, polyak
 from maac_bench.nets import Normalizer
 from maac_bench.streams import Streams
 
@@ -65,3 +68,7 @@ def test_polyak_moves_by_its_rate():
     torch.testing.assert_close(
         polyak(torch.tensor([0.0]), torch.tensor([10.0]), 0.05), torch.tensor([0.5])
     )
+
+
+def test_every_transform_that_can_be_chosen_is_there():
+    assert set(typing.get_args(Transform)) == set(TRANSFORMS)
