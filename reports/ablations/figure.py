@@ -25,7 +25,10 @@ COLORS = {
     "maac-h0-scaled-critic": PURPLE,
     "maac-sqrt-critic": GREEN,
     "maac-h0-sqrt-critic": ORANGE,
+    "maac-scaled-critic-more-updates": SKY,
     "maac-bfloat16": SKY,
+    "mbpo": GREY,
+    "mbpo-scaled-critic": BLACK,
 }
 
 

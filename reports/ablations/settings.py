@@ -39,6 +39,10 @@ PROFILES["critic-unit"] = replace(
         "maac-h0-sqrt-critic",
     ),
 )
+# Whether the baseline that comes next gains as much from it.
+PROFILES["critic-unit-baseline"] = replace(
+    PROFILES["mujoco"], algorithms=("maac-scaled-critic", "mbpo", "mbpo-scaled-critic")
+)
 # The same question put to two other seeds, with the critics of which it was first seen.
 PROFILES["critic-unit-repeated"] = replace(
     PROFILES["mujoco"],

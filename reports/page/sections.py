@@ -74,6 +74,7 @@ SECTIONS = {
             "quick",
             "mujoco",
             "critic-unit",
+            "critic-unit-baseline",
             "critic-unit-repeated",
             "critic-unit-small-tasks",
             "other-tasks",

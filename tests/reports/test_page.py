@@ -149,8 +149,8 @@ def test_what_is_missing_is_named(reduced):
     assert f"Not run yet: profiles {names}, paper." in text  # gradient_error
     names = "quick, mujoco, critic-unit, paper-size, paper-size-gpu, paper"
     assert f"Not run yet: profiles {names}." in text  # table1
-    first = "quick, mujoco, critic-unit, critic-unit-repeated, critic-unit-small-tasks, other-tasks"
-    last = "normalisation, entropy, plus, precision, updates, paper-size, paper-size-gpu, paper"
+    first = "quick, mujoco, critic-unit, critic-unit-baseline, critic-unit-repeated"
+    last = "critic-unit-small-tasks, other-tasks, normalisation, entropy, plus, precision, updates, paper-size, paper-size-gpu, paper"
     assert f"Not run yet: profiles {first}, {last}." in text  # ablations
     assert "Not run yet: <code>make bench</code>" in text
     assert "Missing: docs/errata.md" in text
