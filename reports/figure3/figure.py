@@ -169,8 +169,8 @@ def _regimes_figure(tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any
             choice = best[(best["regime"] == regime) & (best["gain"] == gain)].iloc[0]
             axes.axvline(choice["h_return"], color=BLUE, lw=0.8, ls="--", label="best H")
             axes.set_title(
-                f"{_TITLES[regime]}, {gain}: best H {choice['h_return']}, "
-                f"bound's {choice['h_bound_corrected']}",
+                f"{_TITLES[regime]}, {gain} gain · best H: {choice['h_return']}, "
+                f"by the bound: {choice['h_bound_corrected']}",
                 fontsize=8,
             )
         row[0].set_ylabel("L1 error")
