@@ -157,7 +157,7 @@ def _draw_direction(axes: Axes, data: pd.DataFrame) -> None:
 def _regimes_figure(tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any]) -> Figure:
     data, best = tables["data"], tables["horizons"]
     regimes, gains = list(data["regime"].unique()), list(data["gain"].unique())
-    margins = {"left": 0.06, "right": 0.99, "top": 0.97, "bottom": 0.085}
+    margins = {"left": 0.06, "right": 0.98, "top": 0.955, "bottom": 0.085, "hspace": 0.25}
     figure, grid = plt.subplots(
         len(regimes), len(gains), figsize=(11, 8.5), gridspec_kw=margins, sharex=True
     )
@@ -169,11 +169,13 @@ def _regimes_figure(tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any
             choice = best[(best["regime"] == regime) & (best["gain"] == gain)].iloc[0]
             axes.axvline(choice["h_return"], color=BLUE, lw=0.8, ls="--", label="best H")
             axes.set_title(
-                f"{_TITLES[regime]}, {gain} gain · best H: {choice['h_return']}, "
-                f"by the bound: {choice['h_bound_corrected']}",
+                f"{_TITLES[regime]}, {gain} gain\n"
+                f"best H {choice['h_return']}, that of the bound {choice['h_bound_corrected']}",
                 fontsize=8,
             )
         row[0].set_ylabel("L1 error")
+    for axes in grid[:-1].flat:
+        axes.set_xlabel("")
     grid[0, 0].legend(*grid[0, 0].get_legend_handles_labels())
     figure.supxlabel(provenance.caption(origin, _note(data, origin)), fontsize=8)
     return figure
