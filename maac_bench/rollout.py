@@ -132,8 +132,9 @@ def draw_model_noise(
     size = int(torch.Size(batch).numel())
     padded = -(-size // dynamics.members) * dynamics.members
     slots = streams.permutations(padded)
-    # Padding slots repeat the last sample; nothing reads what they give.
-    samples = slots.argsort(dim=-1).clamp(max=size - 1)
+    # The inverse permutation. Padding slots repeat the last sample; nothing reads what they give.
+    order = torch.arange(padded, device=slots.device).clamp(max=size - 1).expand_as(slots)
+    samples = torch.empty_like(slots).scatter_(-1, slots, order)
     return ModelNoise(normal, slots[..., :size], samples)
 
 

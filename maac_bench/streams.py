@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -62,21 +63,24 @@ class Streams:
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal draws, [seeds, *shape]."""
-        return torch.stack(
-            [torch.randn(shape, generator=g, device=self.device) for g in self._generators]
-        )
+        return self._fill(torch.Tensor.normal_, shape, torch.get_default_dtype())
 
     def uniform(self, *shape: int) -> Tensor:
         """Uniform draws in [0, 1), [seeds, *shape]."""
-        return torch.stack(
-            [torch.rand(shape, generator=g, device=self.device) for g in self._generators]
-        )
+        return self._fill(torch.Tensor.uniform_, shape, torch.get_default_dtype())
 
     def integers(self, high: int, *shape: int) -> Tensor:
         """Uniform integers in [0, high), [seeds, *shape]."""
-        return torch.stack(
-            [torch.randint(high, shape, generator=g, device=self.device) for g in self._generators]
-        )
+        return self._fill(partial(torch.Tensor.random_, to=high), shape, torch.int64)
+
+    def _fill(
+        self, draw: Callable[..., object], shape: tuple[int, ...], dtype: torch.dtype
+    ) -> Tensor:
+        """Each seed's part from its own generator, in place: one kernel per seed."""
+        table = torch.empty(len(self), *shape, dtype=dtype, device=self.device)
+        for rows, generator in zip(table, self._generators, strict=True):
+            draw(rows, generator=generator)
+        return table
 
     def permutations(self, size: int, *shape: int) -> Tensor:
         """Uniform permutations of 0 ... size-1 along the last axis, [seeds, *shape, size]."""
