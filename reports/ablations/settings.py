@@ -20,6 +20,8 @@ _VARIANTS = {
     ),
     # What half of the digits in the products between hidden layers cost.
     "precision": (25, ("maac-bfloat16",)),
+    # Whether twice the updates per step make more of the critics with which most is learned.
+    "updates": (30, ("maac-scaled-critic", "maac-scaled-critic-more-updates")),
 }
 for _name, (_episodes, _algorithms) in _VARIANTS.items():
     PROFILES[_name] = replace(
@@ -60,10 +62,6 @@ PROFILES["other-tasks"] = replace(
     tasks={f"maac_bench/{name}-v0": 25 for name in ("Hopper", "Walker2d", "Ant")},
     algorithms=("maac", "maac-h0", "maac-scaled-critic", "maac-sqrt-critic"),
     label="reduced: small nets, 25 of 200 episodes, 2 of 4 seeds",
-)
-# Whether twice the updates per step make more of the critics with which most is learned.
-PROFILES["updates"] = replace(
-    PROFILES["mujoco"], algorithms=("maac-scaled-critic", "maac-scaled-critic-more-updates")
 )
 # How far the reduced sizes are from the paper's.
 PROFILES["paper-size"] = paper_size(("maac", "maac-scaled-critic", "maac-sqrt-critic"))
