@@ -92,7 +92,7 @@ def restore(trainer: Trainer, snapshot: Snapshot) -> None:
     try:
         _restore_networks(trainer, snapshot)
         _restore_data(trainer, snapshot)
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"the checkpoint does not fit this configuration: {error}") from error
 
 

@@ -85,23 +85,24 @@ class RunDirectory:
             if seed in alive:
                 self._require_history(seed, rows, rollouts)
         if rollouts:
-            read_record(self.path / "provenance.json")
+            continuations(self.path)
             self._continued_from = rollouts
         else:  # nothing of an earlier start is left
             self._write_provenance(self._provenance)
         return snapshot
 
     def _require_history(self, seed: int, rows: list[dict[str, str]], rollouts: int) -> None:
-        """Refuse to go on where rows are lost, or every checkpoint of a run that had one.
+        """Refuse to go on where rows are lost or doubled, or all checkpoints of a run are gone.
 
         Rows are written before the checkpoint, so one without any is a run that was killed. Rows
         beyond the checkpoint are those of a later one that is gone: they are made again.
         """
         done = [int(row["rollout"]) for row in rows]
-        if done[:rollouts] != list(range(1, rollouts + 1)):
+        if [k for k in done if k <= rollouts] != list(range(1, rollouts + 1)):
             raise ValueError(
-                f"{self.path / f'seed-{seed}' / 'metrics.csv'} lacks rollouts that the checkpoint "
-                "has: restore the file, or choose another directory to start anew"
+                f"{self.path / f'seed-{seed}' / 'metrics.csv'} has not each of the {rollouts} "
+                "rollouts of the checkpoint once: restore the file, or choose another directory to "
+                "start anew"
             )
         if not rollouts and len(done) > 1:
             raise ValueError(
@@ -111,8 +112,7 @@ class RunDirectory:
 
     def _record_continuation(self, rollouts: int) -> None:
         """Say who trains on after that many rollouts; who has nothing left is forgotten."""
-        known = read_record(self.path / "provenance.json")
-        earlier = known.pop("continued", [])
+        known, earlier = continuations(self.path)
         earlier = [entry for entry in earlier if entry["from_rollout"] <= rollouts]
         latest = earlier[-1] if earlier else known
         # The command differs when a run is prolonged; what its numbers depend on may not.
@@ -155,6 +155,10 @@ class RunDirectory:
             self._record_continuation(self._continued_from)
             self._continued_from = None
         write_checkpoint(self.path, snapshot, keep_every)
+        for seed in snapshot.counters["seeds"]:
+            # It has come past what stopped it in an earlier start.
+            for name in ("failure.json", "failure.safetensors"):
+                (self.path / f"seed-{seed}" / name).unlink(missing_ok=True)
 
     def bury(self, seed: int, reason: str, snapshot: Snapshot) -> None:
         """Keep what is needed to look at a seed that cannot go on."""
@@ -187,7 +191,27 @@ def read_identity(path: Path) -> dict[str, Any]:
         or not all(type(seed) is int for seed in result["seeds"] or [None])
     ):
         raise ValueError(f"{path / 'config.json'} names no task, algorithm, seeds and config")
+    try:
+        from_dict(result["config"])
+    except ValueError as error:
+        raise ValueError(f"{path / 'config.json'}: {error}") from error
     return result
+
+
+def continuations(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A run's provenance without, and the list of, those who went on with it, oldest first.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
+    file = path / "provenance.json"
+    record = read_record(file)
+    entries = record.pop("continued", [])
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and type(entry.get("from_rollout")) is int for entry in entries
+    ):
+        raise ValueError(f"{file} is damaged: 'continued' is no list of commits")
+    return record, entries
 
 
 def read_metrics(path: Path, seed: int) -> list[dict[str, str]]:

@@ -87,7 +87,8 @@ def load_checkpoint(path: Path, rollout: int | None = None) -> Snapshot | None:
         with safe_open(table, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         counters = record["counters"]
-        if not (isinstance(counters["rollouts"], int) and isinstance(counters["seeds"], list)):
+        seeds = counters["seeds"]
+        if not (isinstance(counters["rollouts"], int) and isinstance(seeds, list) and seeds):
             raise TypeError("rollouts and seeds are not counted")
         return Snapshot(tensors, counters)
     except (

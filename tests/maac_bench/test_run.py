@@ -175,8 +175,12 @@ def test_another_commit_that_continues_a_run_is_recorded(tmp_path, opened):
             lambda path: shutil.rmtree(path / "checkpoint"),
             "metrics of 3 rollouts and no checkpoint",
         ),
-        (lambda path: shutil.rmtree(path / "seed-1"), "lacks rollouts that the checkpoint has"),
-        (lambda path: newest_rows(path).write_text("rollout\n"), "lacks rollouts that the"),
+        (lambda path: shutil.rmtree(path / "seed-1"), "not each of the 3 rollouts"),
+        (lambda path: newest_rows(path).write_text("rollout\n"), "not each of the 3 rollouts"),
+        (
+            lambda path: newest_rows(path).write_text("rollout\n1\n2\n3\n3\n"),
+            "not each of the 3 rollouts of the checkpoint once",
+        ),
         (lambda path: newest_rows(path).write_text("rollout\nx\n"), "metrics.csv is damaged"),
         (
             lambda path: newest_rows(path).write_text("rollout,a,b\n1,2,\n2,3\n"),
@@ -187,6 +191,21 @@ def test_another_commit_that_continues_a_run_is_recorded(tmp_path, opened):
         (lambda path: newest_rows(path).write_text(f"rollout\n{'9' * 200_000}\n"), "is damaged"),
         (lambda path: (path / "provenance.json").write_text("{"), "provenance.json is missing or"),
         (lambda path: (path / "provenance.json").write_text("[]"), "provenance.json is missing or"),
+        *(
+            (
+                lambda path, text=text: (path / "provenance.json").write_text(
+                    f'{{"commit": "abc", "continued": {text}}}'
+                ),
+                "provenance.json is damaged: 'continued' is no list of commits",
+            )
+            for text in ("null", "[{}]", '[{"from_rollout": null}]', '["def"]')
+        ),
+        (
+            lambda path: (path / "config.json").write_text(
+                (path / "config.json").read_text().replace('"horizon": 4', '"horizon": "4"')
+            ),
+            r"config.json: config.actor: ",
+        ),
     ],
 )
 def test_a_run_that_has_lost_something_does_not_go_on_without_it(opened, tmp_path, lose, message):

@@ -161,6 +161,17 @@ def test_a_run_that_lost_a_seed_goes_on_with_the_rest(run, monkeypatch, tmp_path
     assert [len(table(tmp_path / "broken", seed)) for seed in (0, 1)] == [1, 3]
 
 
+def test_a_seed_that_comes_past_what_stopped_it_is_no_failure(run, monkeypatch):
+    with monkeypatch.context() as patched:
+        break_policy(patched, seed=0, rollout=2)
+        with pytest.raises(FloatingPointError, match="stopped early: seeds 0"):
+            run("mended", 4, seeds=(0,))
+    out = run("mended", 2, seeds=(0,))
+    assert (out / "seed-0" / "failure.json").exists(), "no rollout has been done since"
+    run("mended", 3, seeds=(0,))
+    assert not list((out / "seed-0").glob("failure.*"))
+
+
 @pytest.mark.parametrize(("seeds", "rollout"), [((0,), 2), ((0, 1), 1)])
 def test_a_run_whose_seeds_all_break_says_so_every_time(run, monkeypatch, seeds, rollout):
     for seed in seeds:
