@@ -83,7 +83,7 @@ def evaluate_run(
 
     Returns:
         Columns task, algo, seed, rollout (how long the policy was trained), mpc (0 or 1), episode,
-        return, steps, ms_per_decision (of all seeds together).
+        return, steps, ms_per_decision (of all seeds together, the environments' steps included).
 
     Raises:
         ValueError: too few episodes, or planning without a model.

@@ -27,8 +27,9 @@ class RunSettings:
     """What a run is, apart from the algorithm's configuration.
 
     task: identifier. algorithm: the preset's name. seeds: stacked in one process. rollouts: to
-    reach in all. device: torch's name. compiled: whether to fuse the update; None where a C++
-    compiler is at hand. keep_every: rollouts between checkpoints that stay; 0: only the last ones.
+    reach in all. device: torch's name. compiled: whether to fuse the update; None: where a C++
+    compiler and Python's headers are at hand. keep_every: rollouts between checkpoints that stay;
+    0: only the last ones.
     """
 
     task: str

@@ -36,8 +36,9 @@ class Comparison:
     """What run directories hold, cut to a common length.
 
     data: every evaluation: task, algo, seed, episode, env_steps, return.
-    table: a row per task and algorithm: seeds, shortest, longest (episodes), compared_at (the
-    largest episode that all seeds on the task have), and final and area with their intervals.
+    table: a row per task and algorithm: seeds (with any evaluation), scored (of them, those in
+    final), shortest, longest (episodes), compared_at (the largest episode that all seeds on the
+    task have), and final and area with their intervals.
     improvement: a row per pair of algorithms with a common task: the probability, and p_value, of
     the exact Mann-Whitney test of their final returns, where that task is the only one.
     profile: a row per algorithm and threshold, over the tasks that all algorithms have; empty
@@ -75,6 +76,7 @@ def compare(directories: Sequence[Path]) -> Comparison:
     rows = []
     for (task, algo), of in lengths.groupby(_GROUP, sort=False):
         row: dict[str, Any] = {"task": task, "algo": algo, "seeds": len(of)}
+        row["scored"] = int(measured.get((task, algo, "final"), {}).get("n", 0))
         row |= {"shortest": of.min(), "longest": of.max(), "compared_at": common[str(task)]}
         for measure in ("final", "area"):
             # Not there where every evaluation of the algorithm comes after the common ones.
@@ -142,9 +144,9 @@ def _runs(directories: Sequence[Path]) -> list[Path]:
 
 
 def _evaluations(path: Path, seed: int) -> list[dict[str, Any]]:
-    rows = read_metrics(path, seed)
+    rows, file = read_metrics(path, seed), path / f"seed-{seed}" / "metrics.csv"
     try:
-        return [
+        evaluations = [
             {
                 "episode": int(row["rollout"]),
                 "env_steps": int(row["env_steps"]),
@@ -155,8 +157,14 @@ def _evaluations(path: Path, seed: int) -> list[dict[str, Any]]:
             if "return" in row
         ]
     except (KeyError, ValueError) as error:
-        file = path / f"seed-{seed}" / "metrics.csv"
         raise ValueError(f"{file} is damaged ({error})") from error
+    episodes = [row["episode"] for row in evaluations]
+    for place, row in enumerate(evaluations):
+        if not np.isfinite(row["return"]):
+            raise ValueError(f"{file}: the return after {row['episode']} episodes is not finite")
+        if row["episode"] in episodes[:place]:
+            raise ValueError(f"{file} is damaged (episode {row['episode']} is there twice)")
+    return evaluations
 
 
 def _names(identities: Mapping[Path, Mapping[str, Any]]) -> dict[Path, str]:
@@ -198,8 +206,8 @@ def _failures(lengths: pd.Series[int], failed: set[_Seed], common: Mapping[str, 
         episodes = lengths.get((task, algo, seed), 0)
         end = "; left out of the scores" if episodes < common.get(task, 0) else ""
         lines.append(
-            f"{algo} on {task} seed {seed} failed after {episodes} episodes; see its failure.json"
-            + end
+            f"{algo} on {task} seed {seed} failed after {episodes} "
+            f"episode{'s' if episodes != 1 else ''}; see its failure.json" + end
         )
     return lines
 

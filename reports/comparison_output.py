@@ -26,14 +26,14 @@ def describe(comparison: Comparison) -> str:
     lines = [*comparison.remarks]
     for task, rows in comparison.table.groupby("task", sort=False):
         at = rows["compared_at"].iloc[0]
-        note = interval_note(int(rows["seeds"].min()))
+        note = interval_note(int(rows["scored"].min()))
         lines += ["", f"{task}, first {at} episodes: interquartile mean [{note}]"]
         cells: list[tuple[str, ...]]
         cells = [("algorithm", "seeds", "episodes", f"final (last {FINAL_EPISODES})", "area")]
         cells += [
             (
                 row["algo"],
-                str(row["seeds"]),
+                _counted(row["scored"], row["seeds"]),
                 f"{row['shortest']}-{row['longest']}",
                 _interval(row["final"], row["final_low"], row["final_high"]),
                 _interval(row["area"], row["area_low"], row["area_high"]),
@@ -74,6 +74,10 @@ def describe(comparison: Comparison) -> str:
         ]
         lines += _aligned(cells)
     return "\n".join(lines).lstrip("\n")
+
+
+def _counted(scored: int, seeds: int) -> str:
+    return str(seeds) if scored == seeds else f"{scored} of {seeds}"
 
 
 def _interval(value: float, low: float, high: float, digits: str = ".4g") -> str:
@@ -140,7 +144,8 @@ def beside_published(comparison: Comparison, published: pd.DataFrame) -> list[st
         row = iqm_band(earlier[earlier["env_steps"] == step], "env_steps", "return").iloc[0]
         lines.append(
             f"published {algo}: {_interval(row['iqm'], row['low'], row['high'])} at step "
-            f"{step:.0f}, {row['n']:.0f} seeds (ours: {steps} steps at episode {at})"
+            f"{step:.0f}, {row['n']:.0f} seed{'s' if row['n'] > 1 else ''} "
+            f"(ours: {steps} steps at episode {at})"
         )
     return lines
 

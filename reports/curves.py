@@ -162,4 +162,5 @@ def _note(data: pd.DataFrame, origin: Mapping[str, Any]) -> str:
     absent = set(settings["algorithms"]) - set(data["algo"])
     if absent:
         note += f"\nnot started: {', '.join(sorted(absent))}"
-    return f"{note}\ninterquartile mean and {interval_note(len(seeds))}, thin lines: single seeds"
+    fewest = int(data.groupby(["task", "algo"])["seed"].nunique().min())
+    return f"{note}\ninterquartile mean and {interval_note(fewest)}, thin lines: single seeds"

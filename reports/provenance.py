@@ -124,6 +124,11 @@ def load(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged ({error}): run the report again") from error
     if not isinstance(result, dict) or not {"commit", "configuration"} <= set(result):
         raise ValueError(f"{path} names no commit or configuration: run the report again")
+    for name in ("configuration", "tables", "runs", "identities"):
+        if not isinstance(result.get(name, {}), dict):
+            raise ValueError(
+                f"{path} is damaged ({name} has no named entries): run the report again"
+            )
     return result
 
 
@@ -136,6 +141,13 @@ def caption(provenance: Mapping[str, Any], note: str) -> str:
 def without_versions(text: str) -> str:
     """The commits of a run, as `training_runs.commits` has them, without what they ran with."""
     return re.sub(rf"{MADE_WITH}.*?(?=, from episode \d+ on |$)", "", text)
+
+
+def trained_by(text: str, episode: int) -> list[str]:
+    """The commits of a run, as `training_runs.commits` has them, up to that episode."""
+    first, *later = re.split(r", from episode (\d+) on ", without_versions(text))
+    going_on = zip(later[::2], later[1::2], strict=True)
+    return [first, *(commit for begin, commit in going_on if int(begin) <= episode)]
 
 
 def policies(provenance: Mapping[str, Any]) -> str:

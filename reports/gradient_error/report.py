@@ -173,9 +173,13 @@ def _published(
             "provenance.json to publish without them"
         )
     same = {**origin["configuration"], "ages": None} == {**configuration, "ages": None}
-    known = origin.get("runs", {})
+    known, oldest = origin.get("runs", {}), max(data["rollout"])
     # A run that a later version has continued is the same one up to there.
-    if same and all(text.startswith(known.get(name, "none")) for name, text in runs.items()):
+    if same and all(
+        name in known
+        and provenance.trained_by(text, oldest) == provenance.trained_by(known[name], oldest)
+        for name, text in runs.items()
+    ):
         return data
     gone = ", ".join(map(str, sorted(data["rollout"].unique())))
     raise ValueError(

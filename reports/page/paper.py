@@ -92,14 +92,21 @@ def _longest(
 ) -> list[tuple[str, str, Path]]:
     """Report, profile and folder of every run of the task, each where most of it is shown.
 
-    Profiles of one size and the same seeds show the same run, some its first episodes only.
+    Profiles of one size with the same seeds on the same kind of device show the same run, some its
+    first episodes only, and some do not have it.
     """
     chosen: dict[str, tuple[int, str, str, Path]] = {}
+    name = f"{task.rpartition('/')[2]}/{ALGORITHM}"
     for report in _CURVES:
         for profile, folder in folders(reports, report, profiles[report]):
-            settings = provenance.load(folder)["configuration"]
+            origin = provenance.load(folder)
+            settings = origin["configuration"]
             episodes = settings.get("tasks", {}).get(task, 0)
-            run = str([settings.get("size", profile), settings.get("seeds")])
+            identities = origin.get("identities", {name: {}})
+            if name not in identities:
+                continue
+            device = identities[name].get("device", "cpu")
+            run = str([settings.get("size", profile), settings.get("seeds"), device])
             if run not in chosen or episodes > chosen[run][0]:
                 chosen[run] = (episodes, report, profile, folder)
     return [(report, profile, folder) for _, report, profile, folder in chosen.values()]

@@ -56,7 +56,8 @@ def summary_html(folder: Path) -> str:
     keys = ["task", "algo", "measure", "n", "iqm", "low", "high"]
     summary = read_csv(folder / "summary.csv", keys)
     measures = [str(name) for name in summary["measure"].unique()]
-    compared = "improvement" in summary.columns
+    # Without a score of the one that the others are compared with, there is nothing to show.
+    compared = "improvement" in summary.columns and summary["improvement"].notna().any()
     header = ["task", "algorithm", "seeds", *map(measure_name, measures)]
     rows = []
     for (task, algo), scores in summary.groupby(["task", "algo"], sort=False):
@@ -74,8 +75,9 @@ def summary_html(folder: Path) -> str:
             row.append(_improvement(of[measures[0]]))
         rows.append(row)
     if compared:
-        # The one that the others are compared with has no comparison of its own.
-        against = summary.groupby("algo", sort=False)["improvement"].count().idxmin()
+        # The one that the others are compared with has scores and no comparison of its own.
+        scored = summary[summary["n"] > 0]
+        against = scored.groupby("algo", sort=False)["improvement"].count().idxmin()
         header.append(f"P({against} better), {measure_name(measures[0])}")
     band = interval_note(int(summary["n"].min()))
     note = f"Interquartile mean over the seeds that have the measure, with its {band}."

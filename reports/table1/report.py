@@ -15,7 +15,12 @@ from tqdm import tqdm
 from maac_bench.names import lookup
 from maac_bench.planning import PlannerSettings
 from maac_bench.run_checkpoints import checkpoint_rollouts
-from maac_bench.run_evaluation import evaluate_run, open_run, require_finite_returns
+from maac_bench.run_evaluation import (
+    OpenRun,
+    evaluate_run,
+    open_run,
+    require_finite_returns,
+)
 from reports import provenance
 from reports.files import PUBLISHED_DIGITS, read_csv, write_csv
 from reports.training_profiles import directory, paper_size, paper_size_gpu, profiles
@@ -65,7 +70,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     jobs = [(run, planner) for run in plan for planner in (None, PLANNER)]
     evaluations = []
     for run, planner in tqdm(jobs, desc="table1", unit="evaluation"):
-        evaluations.append(evaluate_run(open_run(trained / run.name), EPISODES, planner))
+        evaluations.append(evaluate_run(_policies(run, trained), EPISODES, planner))
         require_finite_returns(evaluations[-1])
     data = pd.concat(evaluations, ignore_index=True)
     data.insert(0, "profile", profile)
@@ -79,11 +84,26 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
         for run in plan
         if ages[run.task] < run.rollouts
     ]
+    tested = set(zip(data["task"], data["seed"], strict=True))
+    origin["unfinished"] += [
+        f"{run.name} seed {seed}: stopped early, its policy is not tested"
+        for run in plan
+        for seed in run.seeds
+        if (run.task, seed) not in tested
+    ]
     tables = {"data.csv": data, "summary.csv": summary(data)}
     changed = provenance.publish(tables, folder, origin, outdated=("timings.csv",))
     if not (folder / "timings.csv").exists():
         write_csv(timings, folder / "timings.csv", PUBLISHED_DIGITS)
     return changed
+
+
+def _policies(run: TrainingRun, trained: Path) -> OpenRun:
+    """After the run's episodes if they were kept, of a run that has gone on; else the newest."""
+    path = trained / run.name
+    if run.rollouts in checkpoint_rollouts(path):
+        return open_run(path, run.rollouts)
+    return open_run(path)
 
 
 def _require_progress(plan: Sequence[TrainingRun], trained: Path, folder: Path) -> None:

@@ -188,6 +188,25 @@ def test_a_run_of_which_several_profiles_show_a_part_is_told_once(reduced):
     assert "(figure2, profile" in row
 
 
+def test_runs_of_other_devices_and_profiles_without_the_algorithm_hide_no_run(reduced):
+    """The longer profile has the other algorithm alone; the third is the first on a GPU."""
+    task, name = "maac_bench/HalfCheetah-v0", "HalfCheetah-v0/maac"
+    shutil.copytree(reduced / "figure2" / "mujoco", reduced / "figure2" / "paper")
+    shutil.copytree(reduced / "figure2" / "mujoco", reduced / "figure2" / "paper-size-gpu")
+    for folder, episodes, identities in (
+        ("mujoco", 50, {name: {"device": "cpu"}}),
+        ("paper", 200, {"HalfCheetah-v0/sac": {"device": "cpu"}}),
+        ("paper-size-gpu", 40, {name: {"device": "cuda"}}),
+    ):
+        path = reduced / "figure2" / folder / "provenance.json"
+        origin = json.loads(path.read_text())
+        origin["configuration"] |= {"tasks": {task: episodes}, "size": "paper", "seeds": [0]}
+        path.write_text(json.dumps(origin | {"identities": identities}))
+    text = build_page(reduced)
+    row = re.search(r"<tr><td>HalfCheetah</td><td>return after 50 .*?</tr>", text)[0]
+    assert re.findall(r"figure2, profile ([\w-]+):", row) == ["mujoco", "paper-size-gpu"]
+
+
 def test_table_1_is_summarised(reduced):
     rows = [
         {"task": "maac_bench/Hopper-v0", "algo": algo, "seed": seed, "mpc": mpc, "episode": k}

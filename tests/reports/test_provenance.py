@@ -116,3 +116,15 @@ def test_the_commit_of_runs_keeps_continuations_and_leaves_out_versions():
     assert commit(long) == commit(long, short) == short
     assert commit(long, "xyz") == "abc and 1 more (provenance.json)"
     assert provenance.policies({"runs": {"one": long}}) == "policies from commit abc, def"
+    assert provenance.trained_by(long, 4) == ["abc"]
+    assert provenance.trained_by(long, 5) == provenance.trained_by(short, 9) == ["abc", "def"]
+    assert provenance.trained_by("abc (with uncommitted changes)", 9) != ["abc"]
+
+
+@pytest.mark.parametrize("name", ["configuration", "tables", "runs", "identities"])
+@pytest.mark.parametrize("value", [None, [], "abc"])
+def test_a_record_whose_entries_have_no_names_is_damaged(tmp_path, name, value):
+    record = {"commit": "abc", "configuration": {}, name: value}
+    (tmp_path / "provenance.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=rf"damaged \({name} has no named entries\)"):
+        provenance.load(tmp_path)

@@ -6,7 +6,7 @@ import pytest
 from reports.files import ROOT
 from reports.style import use_style
 from reports.table1.figure import draw
-from reports.table1.report import PROFILES, collect, summary
+from reports.table1.report import PROFILES, _policies, collect, summary
 from reports.training_runs import identity
 
 
@@ -76,6 +76,11 @@ def test_how_far_policies_are_is_said_where_they_are_not_at_the_end(tmp_path, mo
     assert record["unfinished"] == [
         "Pendulum-v0/maac: policies after 7 of 10 episodes",
         "CartPole-v0/maac: policies after 7 of 25 episodes",
+        *(
+            f"{name}/maac seed {seed}: stopped early, its policy is not tested"
+            for name in ("Pendulum-v0", "CartPole-v0")
+            for seed in (2, 3, 4)
+        ),
     ]
     assert (tmp_path / "timings.csv").exists()
 
@@ -98,3 +103,14 @@ def test_the_policies_are_those_of_the_learning_curves():
             for name in ("table1", "ablations")
         )
         assert planned == {name: curves[name] for name in planned}
+
+
+def test_policies_of_a_run_that_has_gone_on_are_those_of_the_profile_s_end(monkeypatch, tmp_path):
+    run = PROFILES["quick"].runs()[0]
+    module = "reports.table1.report"
+    monkeypatch.setattr(f"{module}.open_run", lambda path, *rollout: (path, *rollout))
+    held = [run.rollouts, 2 * run.rollouts]
+    monkeypatch.setattr(f"{module}.checkpoint_rollouts", lambda path: held)
+    assert _policies(run, tmp_path) == (tmp_path / run.name, run.rollouts)
+    held.pop(0)
+    assert _policies(run, tmp_path) == (tmp_path / run.name,)
