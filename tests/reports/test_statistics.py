@@ -4,6 +4,7 @@ import pytest
 from scipy.stats import trim_mean
 
 from reports.statistics import (
+    interval_note,
     iqm_band,
     mann_whitney_p,
     mean_band,
@@ -42,6 +43,19 @@ def test_mean_order_and_count():
     assert list(band["x"]) == [0, 10]
     assert list(band["mean"]) == [2.0, 6.0]
     assert list(band["n"]) == [2, 2]
+
+
+@pytest.mark.parametrize("band", [mean_band, iqm_band])
+def test_a_band_leaves_out_a_fortieth_at_each_end(band):
+    """One of 27 resamples holds the third seed three times: more than 1/40, less than 1/20."""
+    rows = table(np.array([[0.0], [0.0], [1.0]]))
+    assert band(rows, "x", "y")["high"].item() == 1.0
+    assert band(rows, "x", "y", level=0.9)["high"].item() == pytest.approx(2 / 3)
+
+
+def test_intervals_of_less_than_four_seeds_are_called_a_range():
+    assert interval_note(3) == "bootstrap band (about the seeds' range)"
+    assert interval_note(4) == "nominal 95 % bootstrap band"
 
 
 def test_missing_or_non_finite_values_are_refused():
@@ -97,6 +111,11 @@ def test_missing_seeds_are_left_out_and_counted():
     assert list(band["iqm"]) == [3.0, 2.0]
     assert list(band["n"]) == [4, 2]
     assert (band["low"][1], band["high"][1]) == (1.0, 3.0)
+
+
+def test_a_place_where_no_seed_has_a_value_is_left_out():
+    band = iqm_band(table(np.array([[1.0, np.nan], [3.0, np.nan]])), "x", "y")
+    assert band.values.tolist() == [[0, 2, 1, 3, 2]]
 
 
 def test_whole_curves_are_resampled():
@@ -169,6 +188,11 @@ def test_mann_whitney_p_counts_every_split():
     assert mann_whitney_p([0, 0], [0, 1]) == 1.0
     assert mann_whitney_p([0, 0, 0], [0, 1, 1]) == pytest.approx(2 * 4 / 20)
     assert np.isnan(mann_whitney_p([1.0], [2.0, 3.0]))
+
+
+def test_mann_whitney_p_is_exact_up_to_eight_against_eight():
+    """16 scores have 12870 splits into halves."""
+    assert mann_whitney_p(range(8), range(8, 16)) == pytest.approx(2 / 12870)
 
 
 def test_mann_whitney_p_is_rarely_small_by_chance():
