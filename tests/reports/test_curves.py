@@ -46,8 +46,25 @@ def test_scores_by_hand():
     }
 
 
-def test_a_curve_that_does_not_rise_never_gets_there():
-    assert set(scores_of([0.0] + [-1.0] * 9)) == {"final", "area"}
+def test_an_evaluation_at_90_percent_of_the_rise_has_reached_it():
+    assert scores_of([-100.0, -90, -80, -20, -10, -20, -10, 0, 10, 20])["episodes_to_90"] == 5
+
+
+@pytest.mark.parametrize("later", [-1.0, 0.0])
+def test_a_curve_that_does_not_rise_never_gets_there(later):
+    assert set(scores_of([0.0] + [later] * 9)) == {"final", "area"}
+
+
+def test_an_empty_evaluation_in_between_leaves_the_milestones_only():
+    values = [1.0, 2, float("nan"), 4, 5, 6, 7, 8, 9, 10]
+    assert scores_of(values, (2, 3, 4)) == {"return_at_2": 2.0, "return_at_4": 4.0}
+
+
+def test_scores_do_not_depend_on_the_order_of_the_rows():
+    data = curves(maac={0: [0, 1, 2, 3, 4, 20, 6, 7]}, sac={0: [5, 9, 1, 2, 4, 4, 8, 8]})
+    scores = score_table(data.iloc[::-1], {TASK: 8}).set_index(["algo", "measure"])["score"]
+    assert scores["maac"].to_dict() == {"final": 8.0, "episodes_to_90": 6.0, "area": 5.375}
+    assert scores["sac"].to_dict() == {"final": 5.2, "episodes_to_90": 2.0, "area": 5.125}
 
 
 def test_a_short_curve_has_only_the_milestones_it_reached():
