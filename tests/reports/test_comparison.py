@@ -58,10 +58,27 @@ def test_scores_by_hand(runs):
     assert tuple(shares.columns) == THRESHOLDS
 
 
+def test_lengths_and_scores_are_printed_each_with_its_interval(runs):
+    text = describe(compare([runs]))
+    assert "\n  maac       2      6-6       5 [4, 6]        4.5 [3.5, 5.5]\n" in text
+    assert "\n  sac        2      6-7       2.5 [0, 5]      2.5 [0, 5]\n" in text
+
+
+def test_an_algorithm_alone_has_no_shares_of_its_own_range(runs):
+    assert "share of seeds" in describe(compare([runs]))
+    assert "share of seeds" not in describe(compare([runs / "maac"]))
+
+
+def test_nobody_is_above_a_part_of_a_range_of_one_value(tmp_path):
+    make_run(tmp_path / "maac", "maac", {0: [2]})
+    make_run(tmp_path / "sac", "sac", {0: [2]})
+    assert compare([tmp_path]).profile["share"].tolist() == [0.0] * 2 * len(THRESHOLDS)
+
+
 def test_a_folder_of_runs_is_all_its_runs_once(runs):
-    pd.testing.assert_frame_equal(
-        compare([runs]).table, compare([runs, runs / "sac", runs / "maac"]).table
-    )
+    """Whatever it is called."""
+    again = compare([runs, runs / "sac", runs / "maac", runs / "sac" / ".." / "maac"])
+    pd.testing.assert_frame_equal(compare([runs]).table, again.table)
 
 
 def test_seeds_of_several_directories_come_together(runs, tmp_path):
@@ -104,6 +121,14 @@ def test_a_seed_that_failed_early_does_not_shorten_the_others(runs, tmp_path):
         f"steve on {TASK} seed 1 failed after 2 episodes; see its failure.json; "
         "left out of the scores",
     )
+
+
+def test_a_seed_that_failed_later_than_the_others_ended_makes_no_lengths_unequal(tmp_path):
+    make_run(tmp_path / "sac", "sac", {0: [1, 3], 1: [5, 7, 9]})
+    (tmp_path / "sac" / "seed-1" / "failure.json").write_text("{}")
+    found = compare([tmp_path / "sac"])
+    assert found.remarks == (f"sac on {TASK} seed 1 failed after 3 episodes; see its failure.json",)
+    assert found.table[["compared_at", "final"]].values.tolist() == [[2, 4]]
 
 
 def test_seeds_that_all_failed_are_compared_where_the_longest_ended(tmp_path):
@@ -182,6 +207,17 @@ def test_published_curves_are_read_at_the_same_steps(runs, tmp_path):
     assert beside_published(found, late)[0].endswith("begins after 1200 environment steps")
 
 
+def test_published_curves_count_up_to_the_last_step_of_ours(runs):
+    """Episodes of one seed are shorter: the step is that of the other seeds, and belongs to it."""
+    path = runs / "sac" / "seed-1" / "metrics.csv"
+    path.write_text(path.read_text().replace("6,1200,", "6,900,"))
+    steps = {"env_steps": [900.0, 1200.0, 1201.0], "return": [1.0, 2.0, 3.0]}
+    published = pd.DataFrame({"algo": "mbpo", "seed": 0, **steps})
+    assert beside_published(compare([runs]), published) == [
+        "published mbpo: 2 [2, 2] at step 1200, 1 seeds (ours: 1200 steps at episode 6)"
+    ]
+
+
 def test_the_command_prints_writes_and_draws(runs, tmp_path, capsys):
     path = tmp_path / "mbpo.csv"
     path.write_text("step,time,reward,seed\n500,1,10,0\n1000,2,30,0\n")
@@ -248,6 +284,15 @@ def test_variants_are_joined_over_tasks_by_what_they_are(tmp_path):
     ]
     pair = compare(paths).improvement.iloc[0]
     assert (pair["algo"], pair["tasks"], pair["value"]) == ("maac (actor.horizon=4)", 2, 1.0)
+
+
+def test_three_settings_that_differ_are_named(tmp_path):
+    three = {"activation": "tanh", "horizon": 9, "learning_rate": 9.0}
+    make_run(tmp_path / "one", "maac", {0: [1]}, actor=three)
+    make_run(tmp_path / "two", "maac", {0: [3]}, actor={**three, "horizon": 2})
+    make_run(tmp_path / "three", "maac", {0: [5]})
+    words = "actor.activation=tanh, actor.horizon=9, actor.learning_rate=9.0"
+    assert f"maac ({words})" in set(compare([tmp_path]).table["algo"])
 
 
 def test_runs_that_differ_in_everything_are_refused(tmp_path, capsys):
