@@ -1,5 +1,6 @@
 import json
 import subprocess
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -90,15 +91,31 @@ def test_a_table_that_is_not_the_recorded_one_is_not_drawn(tmp_path):
         draw("ablations", tmp_path)
 
 
-def test_code_inside_another_repository_is_not_given_its_commit(tmp_path, monkeypatch):
+@pytest.fixture
+def checkout(tmp_path, monkeypatch) -> Path:
+    """A repository with one commit, as that of the code."""
     for arguments in (
         ["init", "-q"],
         ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "a"],
     ):
         subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    return tmp_path
+
+
+def test_a_new_module_is_an_uncommitted_change_and_a_new_note_is_none(checkout):
+    head = provenance.commit()
+    assert len(head) == 40
+    (checkout / "notes.md").write_text("new\n")
+    assert provenance.commit() == head
+    (checkout / "package").mkdir()
+    (checkout / "package" / "new.py").write_text("x = 1\n")
+    assert provenance.commit() == f"{head} (with uncommitted changes)"
+
+
+def test_code_inside_another_repository_is_not_given_its_commit(checkout, monkeypatch):
     assert len(provenance.commit()) == 40
-    inside = tmp_path / "site-packages"
+    inside = checkout / "site-packages"
     inside.mkdir()
     monkeypatch.setattr(provenance, "ROOT", inside)
     assert provenance.commit() == "unknown (not a git checkout)"
