@@ -1,0 +1,89 @@
+"""What a report keeps of its published runs and takes from those at hand, made up here."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from reports import training_runs
+from reports.curve_report import CurveReport
+from reports.provenance import publish
+from reports.published_runs import Published, read_published
+from reports.training_profiles import Profile, directory
+from reports.training_runs import TrainingRun, commits, identity, train_one
+
+TASK = "maac_bench/Pendulum-v0"
+PROFILE = Profile(
+    tasks={TASK: 3},
+    algorithms=("maac", "sac"),
+    size="tiny",
+    seeds=(0, 1),
+    compiled=False,
+    label="reduced: for tests",
+)
+MAAC, SAC = PROFILE.runs()
+REPORT = CurveReport("ablations", {"mini": PROFILE}, ("final", "area"))
+
+
+def make(run: TrainingRun, runs: Path, episodes: int, **record: object) -> Path:
+    """The directory of a run with so many episodes of each seed, of 200 steps and 2 seconds."""
+    folder = directory(PROFILE, runs) / run.name
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(identity(run)))
+    (folder / "provenance.json").write_text(json.dumps({"commit": "abc", **record}))
+    lines = [f"{k},{200 * k},{k},2,1" for k in range(1, episodes + 1)]
+    header = "rollout,env_steps,return,seconds,seconds_update"
+    for seed in run.seeds:
+        (folder / f"seed-{seed}").mkdir()
+        (folder / f"seed-{seed}" / "metrics.csv").write_text("\n".join([header, *lines]) + "\n")
+    return folder
+
+
+def table(run: TrainingRun, episodes: int) -> pd.DataFrame:
+    rows = [(seed, k) for seed in run.seeds for k in range(1, episodes + 1)]
+    return pd.DataFrame(rows, columns=["seed", "episode"]).assign(task=run.task, algo=run.algorithm)
+
+
+def test_times_of_a_kept_run_stand_beside_those_of_one_that_went_on(tmp_path):
+    make(MAAC, tmp_path / "first", 3)
+    make(SAC, tmp_path / "first", 1)
+    assert REPORT.collect("mini", tmp_path / "report", tmp_path / "first")
+    make(SAC, tmp_path / "second", 2)
+    assert REPORT.collect("mini", tmp_path / "report", tmp_path / "second")
+    times = pd.read_csv(tmp_path / "report" / "timings.csv").set_index("algo")
+    assert times["env_steps"].to_dict() == {"maac": 600, "sac": 400}
+    assert times["seconds"].to_dict() == {"maac": 6.0, "sac": 4.0}
+
+
+def test_published_episodes_beyond_the_end_of_a_run_are_not_kept(tmp_path):
+    data = pd.concat([table(MAAC, 3), table(SAC, 3)])
+    known = {"runs": {}, "identities": {}}
+    for run in (MAAC, SAC):
+        known["runs"][run.name], known["identities"][run.name] = "abc", identity(run)
+    publish({"data.csv": data}, tmp_path, {"commit": "abc", "configuration": {}, **known})
+    kept = read_published([MAAC, replace(SAC, rollouts=2)], tmp_path).data
+    assert kept.groupby("algo")["episode"].max().to_dict() == {"maac": 3, "sac": 2}
+
+
+def test_what_is_published_is_further_only_with_more_episodes_in_all():
+    published = Published(table(MAAC, 2), pd.DataFrame(), {MAAC.name: "abc"})
+    assert published.is_further(MAAC, {0: 3, 1: 0})
+    assert not published.is_further(MAAC, {0: 2, 1: 2})
+    assert not published.is_further(MAAC, {0: 3, 1: 1})
+    assert not published.is_further(SAC, {0: 0, 1: 0})
+
+
+def test_commits_that_continued_a_run_beyond_its_last_episode_are_not_named(tmp_path):
+    later = [{"from_rollout": 3, "commit": "def"}, {"from_rollout": 4, "commit": "xyz"}]
+    make(MAAC, tmp_path, 5, continued=later)
+    found = commits([MAAC, SAC], directory(PROFILE, tmp_path))
+    assert found == {MAAC.name: "abc, from episode 3 on def"}
+
+
+def test_a_training_run_that_stops_early_says_why(tmp_path, monkeypatch):
+    def stop(*_settings: object) -> None:
+        raise FloatingPointError("seed 1 stopped after 2 episodes")
+
+    monkeypatch.setattr(training_runs, "train", stop)
+    assert train_one(MAAC, tmp_path, {"commit": "abc"}) == "seed 1 stopped after 2 episodes"
