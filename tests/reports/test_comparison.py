@@ -1,6 +1,5 @@
 """`maac-bench compare` on made-up run directories, against numbers computed by hand."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +11,7 @@ from maac_bench.config import to_dict
 from maac_bench.presets import preset
 from reports.comparison import THRESHOLDS, compare
 from reports.comparison_output import beside_published, describe, read_published
-
-TASK = "maac_bench/Pendulum-v0"
-
-
-def make_run(folder: Path, algo: str, returns: dict[int, list[float]], task: str = TASK, **config):
-    """A run directory as far as a comparison reads it; 200 steps per episode."""
-    folder.mkdir(parents=True)
-    identity = {"task": task, "algorithm": algo, "seeds": list(returns), "config": config}
-    (folder / "config.json").write_text(json.dumps(identity))
-    for seed, values in returns.items():
-        if values:
-            rows = [f"{k},{200 * k},{value}" for k, value in enumerate(values, start=1)]
-            path = folder / f"seed-{seed}" / "metrics.csv"
-            path.parent.mkdir()
-            path.write_text("\n".join(["rollout,env_steps,return", *rows]) + "\n")
-    return folder
+from tests.reports.made_runs import TASK, make_run
 
 
 @pytest.fixture
@@ -214,7 +198,7 @@ def test_published_curves_count_up_to_the_last_step_of_ours(runs):
     steps = {"env_steps": [900.0, 1200.0, 1201.0], "return": [1.0, 2.0, 3.0]}
     published = pd.DataFrame({"algo": "mbpo", "seed": 0, **steps})
     assert beside_published(compare([runs]), published) == [
-        "published mbpo: 2 [2, 2] at step 1200, 1 seeds (ours: 1200 steps at episode 6)"
+        "published mbpo: 2 [2, 2] at step 1200, 1 seed (ours: 1200 steps at episode 6)"
     ]
 
 
@@ -327,34 +311,3 @@ def test_published_curves_need_one_task_and_a_name_of_their_own(runs, tmp_path, 
     make_run(tmp_path / "other", "maac", {0: [1]}, "maac_bench/CartPole-v0")
     error = refusal(capsys, runs, tmp_path / "other", "--curves", path)
     assert "published curves are of one task, these runs of 2" in error
-
-
-@pytest.mark.parametrize(
-    ("returns", "message"),
-    [([1, "nan", 3], "the return after 2 episodes is not finite"), ([1, 2, "inf"], "after 3")],
-)
-def test_a_return_that_is_no_number_is_named(tmp_path, returns, message):
-    make_run(tmp_path / "run", "maac", {0: [1, 2, 3], 1: returns})
-    with pytest.raises(ValueError, match=rf"seed-1/metrics.csv: .*{message}"):
-        compare([tmp_path])
-
-
-def test_an_episode_that_is_there_twice_is_named(tmp_path):
-    path = make_run(tmp_path / "run", "maac", {0: [1, 2, 3]}) / "seed-0" / "metrics.csv"
-    path.write_text(path.read_text() + "2,400,5\n")
-    with pytest.raises(ValueError, match=r"metrics.csv is damaged \(episode 2 is there twice\)"):
-        compare([tmp_path])
-
-
-def test_seeds_without_a_score_do_not_count_as_if_they_had_one(tmp_path):
-    folder = make_run(tmp_path / "maac", "maac", {0: [1, 2, 3, 4, 5, 6], 1: [1], 2: [1], 3: [1, 2]})
-    for seed in (1, 2, 3):
-        (folder / f"seed-{seed}" / "failure.json").write_text("{}")
-    found = compare([tmp_path])
-    row = found.table.iloc[0]
-    assert (row["seeds"], row["scored"], row["final"]) == (4, 1, 4)
-    text = describe(found)
-    assert "1 of 4" in text
-    assert "interquartile mean [bootstrap band (about the seeds' range)]" in text
-    assert "seed 1 failed after 1 episode; see" in text
-    assert "seed 3 failed after 2 episodes; see" in text

@@ -1,0 +1,38 @@
+"""`maac-bench compare` on runs that lack something, or have what they must not."""
+
+import pytest
+
+from reports.comparison import compare
+from reports.comparison_output import describe
+from tests.reports.made_runs import make_run
+
+
+@pytest.mark.parametrize(
+    ("returns", "message"),
+    [([1, "nan", 3], "the return after 2 episodes is not finite"), ([1, 2, "inf"], "after 3")],
+)
+def test_a_return_that_is_no_number_is_named(tmp_path, returns, message):
+    make_run(tmp_path / "run", "maac", {0: [1, 2, 3], 1: returns})
+    with pytest.raises(ValueError, match=rf"seed-1/metrics.csv: .*{message}"):
+        compare([tmp_path])
+
+
+def test_an_episode_that_is_there_twice_is_named(tmp_path):
+    path = make_run(tmp_path / "run", "maac", {0: [1, 2, 3]}) / "seed-0" / "metrics.csv"
+    path.write_text(path.read_text() + "2,400,5\n")
+    with pytest.raises(ValueError, match=r"metrics.csv is damaged \(episode 2 is there twice\)"):
+        compare([tmp_path])
+
+
+def test_seeds_without_a_score_do_not_count_as_if_they_had_one(tmp_path):
+    folder = make_run(tmp_path / "maac", "maac", {0: [1, 2, 3, 4, 5, 6], 1: [1], 2: [1], 3: [1, 2]})
+    for seed in (1, 2, 3):
+        (folder / f"seed-{seed}" / "failure.json").write_text("{}")
+    found = compare([tmp_path])
+    row = found.table.iloc[0]
+    assert (row["seeds"], row["scored"], row["final"]) == (4, 1, 4)
+    text = describe(found)
+    assert "1 of 4" in text
+    assert "interquartile mean [bootstrap band (about the seeds' range)]" in text
+    assert "seed 1 failed after 1 episode; see" in text
+    assert "seed 3 failed after 2 episodes; see" in text
