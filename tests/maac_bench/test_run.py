@@ -10,6 +10,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from maac_bench.run import read_identity
+from maac_bench.run_files import write_text
 from tests.maac_bench.runs import CONFIG, IDENTITY, newest, reach, rows_of_rollout
 
 
@@ -52,6 +53,20 @@ def test_another_configuration_is_refused_and_named(opened, tmp_path):
     with pytest.raises(ValueError, match=r"config\.actor\.horizon is 4 there and 2 here"):
         opened(tmp_path, other)
     opened(tmp_path, json.loads(json.dumps(IDENTITY)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ({"device": "cuda"}, {}, "device is 'cuda' there and None here"),
+        ({}, {"device": "cuda"}, "device is None there and 'cuda' here"),
+    ],
+)
+def test_what_only_one_of_two_runs_has_is_a_difference(opened, tmp_path, old, new, message):
+    opened(tmp_path, IDENTITY | old).close()
+    with pytest.raises(ValueError, match=message):
+        opened(tmp_path, IDENTITY | new)
+    opened(tmp_path, IDENTITY | old)
 
 
 def test_a_run_from_before_a_field_existed_goes_on_with_its_default(opened, tmp_path):
@@ -123,6 +138,24 @@ def test_a_run_killed_while_it_began_can_begin_again(opened, tmp_path, leftover)
     opened(tmp_path)
     assert read_identity(tmp_path)["task"] == "t"
     assert json.loads((tmp_path / "provenance.json").read_text()) == {"commit": "abc"}
+
+
+def test_a_run_killed_before_its_last_file_leaves_the_directory_free(opened, tmp_path, monkeypatch):
+    left = []
+
+    def killed(path, text):
+        left.append(tmp_path / f"before-{path.name}")
+        shutil.copytree(path.parent, left[-1])
+        write_text(path, text)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("maac_bench.run.write_text", killed)
+        opened(tmp_path / "run")
+    assert len(left) == 2
+    for path in left:
+        opened(path, {**IDENTITY, "seeds": [7]}, {"commit": "later"})
+        assert read_identity(path)["seeds"] == [7]
+        assert json.loads((path / "provenance.json").read_text()) == {"commit": "later"}
 
 
 def test_the_first_provenance_stays(opened, tmp_path):
@@ -231,6 +264,14 @@ def test_a_run_killed_between_metrics_and_checkpoint_goes_on(opened, tmp_path):
         reach(run, rollout)
     run.log(rows_of_rollout(3))
     assert run.load().counters["rollouts"] == 2
+
+
+def test_two_rollouts_without_a_checkpoint_are_one_more_than_a_kill_leaves(opened, tmp_path):
+    run = opened(tmp_path)
+    for rollout in (1, 2):
+        run.log(rows_of_rollout(rollout))
+    with pytest.raises(ValueError, match="has metrics of 2 rollouts and no checkpoint"):
+        run.load()
 
 
 def test_a_run_goes_on_from_before_its_damaged_checkpoints(opened, tmp_path):

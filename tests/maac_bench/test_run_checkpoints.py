@@ -64,6 +64,16 @@ def test_a_damaged_earlier_checkpoint_does_not_condemn_the_run(opened, tmp_path)
     assert require_checkpoint(tmp_path).counters["rollouts"] == 3
 
 
+@pytest.mark.parametrize("text", [b"{", b"[]", b"\xff\xfe\x00"])
+def test_an_earlier_checkpoint_whose_record_is_damaged_stays_no_longer(opened, tmp_path, text):
+    run = opened(tmp_path)
+    for rollout in (1, 2, 3, 4):
+        reach(run, rollout, keep_every=1)
+    (tmp_path / "checkpoint" / "rollout-000001.json").write_bytes(text)
+    reach(run, 5)
+    assert checkpoint_rollouts(tmp_path) == [2, 3, 4, 5]
+
+
 def test_two_checkpoints_are_kept(opened, tmp_path):
     run = opened(tmp_path)
     for rollout in (1, 9, 10, 11):
@@ -84,8 +94,18 @@ def test_two_checkpoints_are_kept(opened, tmp_path):
         (".json", lambda data: b"\xff\xfe\x00"),
         (".json", lambda data: b"[]"),
         (".json", lambda data: re.sub(rb'"rollouts": 2,', b"", data)),
+        (".json", lambda data: re.sub(rb'"seeds": \[[^]]*\]', b'"seeds": 3', data)),
     ],
-    ids=["cut", "flipped bit", "half a record", "empty", "garbage", "no record", "no counter"],
+    ids=[
+        "cut",
+        "flipped bit",
+        "half a record",
+        "empty",
+        "garbage",
+        "no record",
+        "no counter",
+        "no list of seeds",
+    ],
 )
 def test_a_damaged_checkpoint_is_named_with_its_remedy(opened, tmp_path, suffix, damage):
     run = opened(tmp_path)
