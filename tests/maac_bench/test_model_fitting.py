@@ -10,8 +10,10 @@ from maac_bench import ensemble_training, model_fitting
 from maac_bench.ensemble_training import Trainees, likelihood_gradient
 from maac_bench.model_fitting import (
     ModelConfig,
+    ModelReport,
     Pairs,
     dynamics_pairs,
+    elite_members,
     fit_model,
     held_out_rows,
     new_ensemble,
@@ -20,6 +22,7 @@ from maac_bench.model_fitting import (
 from maac_bench.objectives.likelihood import gaussian_nll
 from maac_bench.streams import Streams
 from maac_bench.types import Transition
+from tests.maac_bench.agents import tagged_model
 from tests.maac_bench.problems import lqg_data, streams
 
 MODEL = ModelConfig(members=3, hidden=(16,), max_epochs=30, patience=4, batch_size=128)
@@ -206,6 +209,15 @@ def test_a_refit_follows_the_scale_of_the_data():
     torch.testing.assert_close(fitted.targets.mean, wider.targets.mean(dim=1))
     torch.testing.assert_close(fitted.inputs.std, 3.0 * first.inputs.std)
     torch.testing.assert_close(fitted.targets.std, 5.0 * first.targets.std)
+
+
+def test_each_seeds_members_of_the_best_likelihood_serve_whatever_their_squared_errors():
+    nll = torch.tensor([[3.0, 1.0, 2.0], [-1.0, 0.0, -2.0]])
+    report = ModelReport(nll, -nll, torch.zeros(2, 3))
+    model = tagged_model(1.0, 2.0, 3.0, seeds=2)
+    served = elite_members(model, report, ModelConfig(members=3, elites=2))
+    assert served.net.biases[0][..., 0].tolist() == [[2.0, 3.0], [3.0, 1.0]]
+    assert elite_members(model, report, ModelConfig(members=3)) is model
 
 
 def test_an_ensemble_is_built_as_configured():
