@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -14,7 +15,8 @@ from maac_bench.episodes import Episodes
 from maac_bench.evaluation import run_episode
 from maac_bench.planning import PlannerSettings
 from maac_bench.run import RunDirectory
-from maac_bench.run_evaluation import evaluate_run, open_run
+from maac_bench.run_evaluation import OpenRun, evaluate_run, open_run
+from tests.maac_bench.agents import make_record
 from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training
 
 
@@ -51,11 +53,57 @@ def test_the_newest_policies_are_tested_and_the_numbers_repeat(trained):
     environments.close()
 
 
+def test_steps_are_a_seeds_own_and_time_is_shared_by_all_decisions(trained, monkeypatch):
+    alive = torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
+    record = make_record(None, None, torch.ones(4, 2), alive, terminated=torch.tensor([0.0, 1.0]))
+    clock = iter([100.0, 101.0, 200.0, 200.5])
+    module = "maac_bench.run_evaluation"
+    monkeypatch.setattr(f"{module}.run_episode", lambda policy, environments: record)
+    monkeypatch.setattr(f"{module}.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    table = evaluate_run(open_run(trained[0]), 2)
+    assert table["steps"].tolist() == table["return"].tolist() == [4, 2, 4, 2]
+    assert table["ms_per_decision"].tolist() == [250.0, 250.0, 125.0, 125.0]
+
+
+def test_every_episode_has_a_decider_of_its_own_and_planned_ones_are_marked(trained, monkeypatch):
+    asked = []
+
+    def decider(run, planner, episode):
+        asked.append((planner, episode))
+        return run.agent.policy
+
+    monkeypatch.setattr(OpenRun, "decider", decider)
+    run, planner = open_run(trained[0]), PlannerSettings()
+    planned, plain = evaluate_run(run, 3, planner), evaluate_run(run, 2)
+    assert asked == [(planner, 0), (planner, 1), (planner, 2), (None, 0), (None, 1)]
+    assert (planned["mpc"] == 1).all()
+    assert (plain["mpc"] == 0).all()
+
+
 def test_the_command_writes_the_table_and_prints_the_mean(trained, capsys):
     path, _ = trained
     assert main(["evaluate", str(path), "--episodes", "2"]) == 0
     table = pd.read_csv(path / "evaluation.csv")
     assert f"seed 3: {table['return'][::2].mean():.1f}" in capsys.readouterr().out
+
+
+def test_the_spreads_printed_are_those_of_a_sample(trained, capsys, monkeypatch):
+    table = pd.DataFrame({"seed": (3, 3, 4, 4), "return": (1.0, 3.0, 5.0, 9.0)})
+    table["ms_per_decision"] = 0.75
+    monkeypatch.setattr("maac_bench.cli.runs.evaluate_run", lambda *_arguments: table)
+    assert main(["evaluate", str(trained[0]), "--episodes", "2"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "seed 3: 2.0 ± 1.4",
+        "seed 4: 7.0 ± 2.8",
+        "return 4.5 ± 3.5 over 2 seeds, 2 episodes each, 0.75 ms per decision",
+    ]
+
+
+def test_options_of_a_planner_that_is_not_used_are_refused(trained, capsys):
+    path, _ = trained
+    assert main(["evaluate", str(path), "--episodes", "1", "--planner.horizon", "3"]) == 2
+    assert "planner options do nothing without --mpc" in capsys.readouterr().err
+    assert not (path / "evaluation.csv").exists()
 
 
 def test_the_table_of_a_checkpoint_that_was_asked_for_has_its_own_file(trained):
