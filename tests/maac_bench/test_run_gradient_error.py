@@ -14,7 +14,13 @@ from maac_bench.config import to_dict
 from maac_bench.gradient_parts import PARTS, horizon_gradients
 from maac_bench.run import RunDirectory, read_identity
 from maac_bench.run_checkpoints import require_checkpoint
-from maac_bench.run_gradient_error import Measurement, _blocks, gradient_error, summary
+from maac_bench.run_gradient_error import (
+    SUMMARY,
+    Measurement,
+    _blocks,
+    gradient_error,
+    summary,
+)
 from maac_bench.streams import Streams
 from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training
 
@@ -150,6 +156,30 @@ def test_starts_and_noise_are_drawn_apart(trained, monkeypatch):
     assert len(set(names)) == 3  # starts, noise, resampling
 
 
+def test_a_block_counts_as_many_times_as_it_has_replicates(trained, monkeypatch):
+    """Seven are four and three: a mean over blocks would be 3.5."""
+
+    def sized(_setting, start, *_rest):
+        one = torch.ones(2, 4, 3)
+        same = dict.fromkeys(("true", "tail", "reference"), one)
+        return {2: {"learned": start.shape[2] * one, **same}}
+
+    monkeypatch.setattr("maac_bench.run_gradient_error._LARGEST_BLOCK", 4 * 4)
+    monkeypatch.setattr("maac_bench.run_gradient_error.horizon_gradients", sized)
+    table = gradient_error(trained, replace(SMALL, replicates=7)).set_index("part")["norm_ratio"]
+    assert table["total"].tolist() == pytest.approx([(4 * 4 + 3 * 3) / 7] * 2)
+    assert table["truncation"].tolist() == pytest.approx([1.0, 1.0])
+
+
+def test_the_summary_is_a_mean_over_seeds():
+    values = dict(zip(SUMMARY, ((0.25, 0.75), (1, 2), (3, 7), (10, 30), (0, 1)), strict=True))
+    table = pd.concat(
+        pd.DataFrame({"seed": (3, 4), "horizon": 2, "part": part, **values}) for part in PARTS
+    )
+    shown = [line.split() for line in summary(table).splitlines() if line.startswith("2 ")]
+    assert shown == [["2", *[mean] * len(PARTS)] for mean in ("0.5", "1.5", "5", "20", "0.5")]
+
+
 def test_a_part_without_numbers_is_shown_without_any(trained):
     table = gradient_error(trained, SMALL)
     table.loc[table["part"] == "model", "norm_ratio"] = float("nan")
@@ -232,6 +262,11 @@ def test_other_tasks_missing_runs_and_missing_checkpoints_are_named(tmp_path, ca
 def test_dials_that_give_no_numbers_are_refused(trained, capsys, options, complaint):
     assert main(["gradient-error", str(trained), *options]) == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_the_longest_horizon_may_be_the_references_length(trained):
+    table = gradient_error(trained, replace(SMALL, horizons=(3,)))
+    assert set(table["horizon"]) == set(table["reference_steps"]) == {3}
 
 
 @pytest.mark.parametrize(
