@@ -1,16 +1,19 @@
 """The gradient error of a run at several ages, as a report."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from maac_bench.gradient_parts import PARTS
+from maac_bench.run import RunDirectory
 from maac_bench.run_gradient_error import Measurement
 from reports.gradient_error import report
 from reports.gradient_error.figure import draw
 from reports.style import use_style
 from reports.training_profiles import profiles
+from tests.maac_bench.runs import IDENTITY, reach
 from tests.maac_bench.test_run_gradient_error import make_run
 
 HOME = ("training", "small", "HalfCheetah-v0", "maac")
@@ -29,6 +32,61 @@ def small(monkeypatch):
     monkeypatch.setattr(report, "MEASUREMENTS", both)
     # The run at hand is a tiny one in the place of the planned one.
     monkeypatch.setattr(report, "require_run", lambda run, folder: None)
+
+
+@pytest.fixture
+def published(small, monkeypatch, tmp_path):
+    """A report at age 2 of a run that has lost that checkpoint and reached age 3."""
+
+    def measure(path, measurement, age):
+        row = {"seed": 0, "rollout": age, "through": measurement.through, "cosine": 1 / age}
+        return pd.DataFrame([row])
+
+    def at_once(experiment, runs):
+        return pd.concat([unit() for unit in experiment.units.values()], ignore_index=True)
+
+    size = report.Size(profiles(("maac",))["mujoco"], (2, 3))
+    monkeypatch.setitem(report.PROFILES, "mujoco", size)
+    monkeypatch.setattr(report, "gradient_error", measure)
+    monkeypatch.setattr(report, "run", at_once)
+    monkeypatch.setattr("reports.provenance.commit", lambda: "first")
+    run = RunDirectory(tmp_path.joinpath(*HOME), IDENTITY, {"commit": "abc"})
+    for age in (1, 2):
+        reach(run, age)
+    assert report.collect("mujoco", tmp_path / "out", tmp_path)
+    for age in (3, 4):
+        reach(run, age)
+    run.close()
+    monkeypatch.setattr("reports.provenance.commit", lambda: "second")
+    return tmp_path / "out"
+
+
+def test_an_age_keeps_the_commit_that_measured_it(published, tmp_path):
+    assert report.collect("mujoco", published, tmp_path)
+    origin = json.loads((published / "provenance.json").read_text())
+    assert origin["commit"] == "second"
+    assert origin["measured"] == {"2": "first", "3": "second"}
+    data = pd.read_csv(published / "data.csv")
+    assert data["through"].tolist() == 2 * ["score_function"] + 2 * ["pathwise"]
+    assert data["rollout"].tolist() == [2, 3, 2, 3]
+
+
+def test_an_age_measured_with_other_dials_is_not_kept(published, monkeypatch, tmp_path):
+    before = (published / "data.csv").read_bytes()
+    others = tuple(replace(one, samples=5) for one in report.MEASUREMENTS)
+    monkeypatch.setattr(report, "MEASUREMENTS", others)
+    with pytest.raises(ValueError, match=r"or of other dials, at ages of which .* \(2\)"):
+        report.collect("mujoco", published, tmp_path)
+    assert (published / "data.csv").read_bytes() == before
+
+
+def test_an_age_is_not_kept_from_a_table_that_was_changed(published, tmp_path):
+    path = published / "data.csv"
+    changed = path.read_text() + path.read_text().splitlines()[-1] + "\n"
+    path.write_text(changed)
+    with pytest.raises(ValueError, match=r"is not the table that provenance\.json describes"):
+        report.collect("mujoco", published, tmp_path)
+    assert path.read_text() == changed
 
 
 def test_ages_that_are_there_are_measured_and_the_others_named(
