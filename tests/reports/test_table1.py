@@ -6,7 +6,7 @@ import pytest
 from reports.files import ROOT
 from reports.style import use_style
 from reports.table1.figure import draw
-from reports.table1.report import PROFILES, _policies, collect, summary
+from reports.table1.report import PLANNER, PROFILES, _policies, collect, summary
 from reports.training_runs import identity
 
 
@@ -19,6 +19,26 @@ def episodes() -> pd.DataFrame:
     ]
     names = ["profile", "task", "algo", "seed", "rollout", "mpc", "episode", "return", "steps"]
     return pd.DataFrame(rows, columns=names)
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """Collecting takes these columns of every evaluation, and policies after 7 episodes."""
+    module, columns, planners = "reports.table1.report", {"ms_per_decision": 1.0}, []
+
+    def evaluate(task, count, planner):
+        planners.append(planner)
+        rows = episodes().drop(columns="profile")
+        rows = rows[rows["mpc"] == (planner is not None)]
+        return rows.assign(task=task, **columns)
+
+    tasks = {run.name: run.task for run in PROFILES["quick"].runs()}
+    monkeypatch.setattr(f"{module}.require_run", lambda run, folder: None)
+    monkeypatch.setattr(f"{module}.commits", lambda plan, folder: {})
+    monkeypatch.setattr(f"{module}.open_run", lambda path: tasks[f"{path.parent.name}/{path.name}"])
+    monkeypatch.setattr(f"{module}.evaluate_run", evaluate)
+    monkeypatch.setattr(f"{module}.checkpoint_rollouts", lambda path: [7])
+    return columns, planners
 
 
 def test_the_summary_is_over_seeds_not_episodes():
@@ -59,30 +79,69 @@ def test_another_run_in_the_place_of_the_planned_one_is_refused(tmp_path):
         collect("quick", tmp_path / "out", tmp_path)
 
 
-def test_how_far_policies_are_is_said_where_they_are_not_at_the_end(tmp_path, monkeypatch):
-    def evaluate(task, count, planner):
-        rows = episodes().drop(columns="profile")
-        rows = rows[rows["mpc"] == (planner is not None)]
-        return rows.assign(task=task, ms_per_decision=1.0)
+def test_the_summary_names_the_longest_training_of_its_policies():
+    data = episodes()
+    data.loc[data["seed"] == 1, "rollout"] = 5
+    assert summary(data)["trained_episodes"].tolist() == [7, 7]
 
-    module = "reports.table1.report"
-    tasks = {run.name: run.task for run in PROFILES["quick"].runs()}
-    monkeypatch.setattr(f"{module}.require_run", lambda run, folder: None)
-    monkeypatch.setattr(f"{module}.commits", lambda plan, folder: {})
-    monkeypatch.setattr(f"{module}.open_run", lambda path: tasks[f"{path.parent.name}/{path.name}"])
-    monkeypatch.setattr(f"{module}.evaluate_run", evaluate)
+
+def test_every_policy_acts_by_itself_and_planned_for(tmp_path, evaluated):
+    _, planners = evaluated
     assert collect("quick", tmp_path, tmp_path)
-    record = json.loads((tmp_path / "provenance.json").read_text())
-    assert record["unfinished"] == [
-        "Pendulum-v0/maac: policies after 7 of 10 episodes",
-        "CartPole-v0/maac: policies after 7 of 25 episodes",
-        *(
+    assert planners == 2 * [None, PLANNER]
+    data = pd.read_csv(tmp_path / "data.csv")
+    assert (data.groupby(["task", "mpc"]).size() == 4).all()
+    assert set(data["mpc"]) == {0, 1}
+
+
+def test_how_far_policies_are_is_said_where_they_are_not_at_the_end(tmp_path, evaluated):
+    columns, _ = evaluated
+    for age, pendulum in ((7, ["Pendulum-v0/maac: policies after 7 of 10 episodes"]), (10, [])):
+        columns["rollout"] = age
+        assert collect("quick", tmp_path, tmp_path)
+        record = json.loads((tmp_path / "provenance.json").read_text())
+        cart_pole = f"CartPole-v0/maac: policies after {age} of 25 episodes"
+        stopped = [
             f"{name}/maac seed {seed}: stopped early, its policy is not tested"
             for name in ("Pendulum-v0", "CartPole-v0")
             for seed in (2, 3, 4)
-        ),
-    ]
-    assert (tmp_path / "timings.csv").exists()
+        ]
+        assert record["unfinished"] == [*pendulum, cart_pole, *stopped]
+
+
+def test_a_return_that_is_not_finite_is_not_published(tmp_path, evaluated):
+    columns, _ = evaluated
+    columns["return"] = float("nan")
+    with pytest.raises(FloatingPointError, match="the return is not finite: seed 0 in episode 0"):
+        collect("quick", tmp_path / "out", tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_timings_are_written_with_other_data_and_not_with_the_same(tmp_path, evaluated):
+    columns, _ = evaluated
+
+    def timings():
+        return set(pd.read_csv(tmp_path / "timings.csv")["ms_per_decision"])
+
+    assert collect("quick", tmp_path, tmp_path)
+    assert timings() == {1.0}
+    columns["ms_per_decision"] = 2.0
+    assert not collect("quick", tmp_path, tmp_path)
+    assert timings() == {1.0}
+    columns["return"] = 3.0
+    assert collect("quick", tmp_path, tmp_path)
+    assert timings() == {2.0}
+
+
+def test_policies_as_far_as_the_published_ones_are_evaluated_again(
+    tmp_path, monkeypatch, evaluated
+):
+    assert collect("quick", tmp_path, tmp_path)
+    monkeypatch.setattr("reports.table1.report.checkpoint_rollouts", lambda path: [5, 7])
+    assert not collect("quick", tmp_path, tmp_path)
+    monkeypatch.setattr("reports.table1.report.checkpoint_rollouts", lambda path: [5, 6])
+    with pytest.raises(ValueError, match=r"after 7 episodes, and .* has 6: train it on first"):
+        collect("quick", tmp_path, tmp_path)
 
 
 def test_results_of_further_policies_are_not_overwritten(tmp_path, monkeypatch):
