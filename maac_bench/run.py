@@ -54,21 +54,25 @@ class RunDirectory:
             raise ValueError(f"{path} is not empty and holds no run: choose another directory")
         path.mkdir(parents=True, exist_ok=True)
         self._lock = lock(path)
-        if (path / "config.json").exists():
-            try:
-                require_same(read_identity(path), self.identity, path)
-            except ValueError:
-                self._lock.close()
-                raise
-        else:
-            self._write_provenance(provenance)
-            # Last: it is what makes the directory a run.
-            write_text(path / "config.json", json.dumps(self.identity, indent=2) + "\n")
-        (path / "checkpoint").mkdir(exist_ok=True)
+        try:
+            self._begin(provenance)
+        except BaseException:
+            self._lock.close()
+            raise
         self._provenance = json.loads(json.dumps(provenance))
         self._continued_from: int | None = None
         self._rows: dict[int, list[dict[str, str]]] = {}
         self._writers: dict[int, SummaryWriter] = {}
+
+    def _begin(self, provenance: Mapping[str, Any]) -> None:
+        """Make the directory this run, or find that it is."""
+        if (self.path / "config.json").exists():
+            require_same(read_identity(self.path), self.identity, self.path)
+        else:
+            self._write_provenance(provenance)
+            # Last: it is what makes the directory a run.
+            write_text(self.path / "config.json", json.dumps(self.identity, indent=2) + "\n")
+        (self.path / "checkpoint").mkdir(exist_ok=True)
 
     def load(self) -> Snapshot | None:
         """The newest checkpoint, and metrics cut back to it; None where there is none.

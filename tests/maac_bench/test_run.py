@@ -158,6 +158,17 @@ def test_a_run_killed_before_its_last_file_leaves_the_directory_free(opened, tmp
         assert json.loads((path / "provenance.json").read_text()) == {"commit": "later"}
 
 
+def test_a_full_disk_leaves_the_directory_to_others(opened, tmp_path, monkeypatch):
+    def full(path, text):
+        raise OSError(28, "No space left on device", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("maac_bench.run.write_text", full)
+        with pytest.raises(OSError, match="No space left") as fault:
+            opened(tmp_path / "run")
+    assert opened(tmp_path / "run").load() is None, fault
+
+
 def test_the_first_provenance_stays(opened, tmp_path):
     opened(tmp_path).close()
     opened(tmp_path, provenance={"commit": "later"})
