@@ -203,7 +203,7 @@ def read_identity(path: Path) -> dict[str, Any]:
 
 
 def continuations(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A run's provenance without, and the list of, those who went on with it, oldest first.
+    """A run's provenance, and apart from it the records of who trained on, oldest first.
 
     Raises:
         ValueError: the file is missing or damaged.
