@@ -94,6 +94,14 @@ def test_a_snapshot_of_another_architecture_is_refused():
             restore(tiny_trainer((0, 1), other, training), snapshot)
 
 
+@pytest.mark.parametrize("name", ["ages", "episodes", "evaluation_episodes"])
+def test_a_snapshot_whose_counts_are_none_is_refused(name):
+    snapshot = frozen(after(1, tiny_config(), tiny_training()))
+    snapshot.counters[name] = None
+    with pytest.raises(ValueError, match="checkpoint does not fit this configuration"):
+        restore(tiny_trainer((0, 1)), snapshot)
+
+
 class Moody(gym.Env):
     """Every instance moves by its own random numbers, whatever the reset's seed."""
 

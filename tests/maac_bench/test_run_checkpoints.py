@@ -95,6 +95,7 @@ def test_two_checkpoints_are_kept(opened, tmp_path):
         (".json", lambda data: b"[]"),
         (".json", lambda data: re.sub(rb'"rollouts": 2,', b"", data)),
         (".json", lambda data: re.sub(rb'"seeds": \[[^]]*\]', b'"seeds": 3', data)),
+        (".json", lambda data: re.sub(rb'"seeds": \[[^]]*\]', b'"seeds": []', data)),
     ],
     ids=[
         "cut",
@@ -105,6 +106,7 @@ def test_two_checkpoints_are_kept(opened, tmp_path):
         "no record",
         "no counter",
         "no list of seeds",
+        "no seeds",
     ],
 )
 def test_a_damaged_checkpoint_is_named_with_its_remedy(opened, tmp_path, suffix, damage):

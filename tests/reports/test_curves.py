@@ -193,3 +193,13 @@ def test_the_means_stay_on_the_axis_unless_one_is_far_away():
     assert left(6894.0, 4420.0) < 4420.0
     assert left(6894.0, 4420.0, float("nan")) < 4420.0
     assert -7663.0 < left(142.0, -59.0, -16.0, -7663.0) < -59.0
+
+
+@pytest.mark.parametrize(
+    ("seeds", "band"),
+    [(4, "nominal 95 % bootstrap band"), (3, "bootstrap band (about the seeds' range)")],
+)
+def test_a_band_is_called_by_the_seeds_that_the_data_have(tmp_path, seeds, band):
+    of_all, of_some = {k: [0, 4] for k in range(4)}, {k: [1, 2] for k in range(seeds)}
+    figure = published_figure(tmp_path, curves(maac=of_all, other=of_some), 2)
+    assert f"interquartile mean and {band}, thin" in figure.get_supxlabel()

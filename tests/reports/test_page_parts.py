@@ -56,6 +56,18 @@ def test_the_algorithm_that_the_others_are_compared_with_is_named(tmp_path):
     assert f"<td>{TASK}</td><td>sac</td><td>2</td><td>2 [1, 3]</td><td>0.75 [0.5, 1]</td>" in text
 
 
+def test_nothing_is_better_than_an_algorithm_without_scores(tmp_path):
+    none = dict.fromkeys(("improvement", "improvement_low", "improvement_high"), float("nan"))
+    rows = [*scores("maac", {"final": 0}, 3.0), *scores("sac", {"final": 2}, 2.0, **none)]
+    assert "better" not in summary_html(write(tmp_path / "one", rows))
+    against = {"improvement": 0.75, "improvement_low": 0.5, "improvement_high": 1.0}
+    rows = [*scores("steve", {"final": 0}, 3.0), *scores("maac", {"final": 2}, 2.0)]
+    text = summary_html(
+        write(tmp_path / "two", [*rows, *scores("sac", {"final": 2}, 1, **against)])
+    )
+    assert "P(maac better), final return" in text
+
+
 def test_a_measure_that_fewer_seeds_have_is_counted(tmp_path):
     rows = [
         *scores("maac", {"final": 5, "episodes_to_90": 3}, 7.0),
