@@ -23,10 +23,9 @@ class Published(NamedTuple):
     timings: pd.DataFrame
     commits: Mapping[str, str]
 
-    def is_further(self, run: TrainingRun, episodes: Mapping[int, int]) -> bool:
-        """Whether a run's seeds together have more episodes here than at hand."""
-        rows = _of_runs(self.data, [run])
-        return run.name in self.commits and len(rows) > sum(episodes.values())
+    def episodes(self, run: TrainingRun) -> int:
+        """How many episodes there are of a run, all its seeds together."""
+        return len(_of_runs(self.data, [run])) if run.name in self.commits else 0
 
     def only(self, runs: Sequence[TrainingRun]) -> Published:
         """The part of these runs."""
@@ -52,6 +51,8 @@ def read_published(runs: Sequence[TrainingRun], folder: Path) -> Published:
     origin = provenance.load(folder)
     commits, identities = origin.get("runs", {}), origin.get("identities", {})
     known = [run for run in runs if run.name in commits and _is_same(run, identities.get(run.name))]
+    if not known:
+        return Published(pd.DataFrame(), pd.DataFrame(), {})
     if file_digest(folder / "data.csv") != origin.get("tables", {}).get("data.csv"):
         raise ValueError(
             f"{folder / 'data.csv'} is not the table that provenance.json describes: restore both, "
@@ -67,10 +68,35 @@ def read_published(runs: Sequence[TrainingRun], folder: Path) -> Published:
     return everything.only(known)
 
 
+def furthest(
+    sources: Sequence[Published], runs: Sequence[TrainingRun], held: Mapping[str, int]
+) -> Published:
+    """Of each run what has most episodes, the first of equals; nothing where none has more.
+
+    Args:
+        sources: what is published, here and there.
+        runs: which.
+        held: episodes at hand, all seeds of a run together, by its name.
+    """
+    parts = []
+    for run in runs:
+        counts = [source.episodes(run) for source in sources]
+        if counts and max(counts) > held[run.name]:
+            parts.append(sources[counts.index(max(counts))].only([run]))
+    return Published(
+        joined(runs, *(part.data for part in parts)),
+        joined(runs, *(part.timings for part in parts)),
+        {name: commit for part in parts for name, commit in part.commits.items()},
+    )
+
+
 def joined(runs: Sequence[TrainingRun], *tables: pd.DataFrame) -> pd.DataFrame:
     """Tables with the columns task and algo as one, in the order of the runs."""
     place = {(run.task, run.algorithm): k for k, run in enumerate(runs)}
-    table = pd.concat([table for table in tables if len(table)], ignore_index=True)
+    full = [table for table in tables if len(table)]
+    if not full:
+        return pd.DataFrame()
+    table = pd.concat(full, ignore_index=True)
     order = [place[key] for key in zip(table["task"], table["algo"], strict=True)]
     return table.iloc[pd.Series(order).argsort(kind="stable")].reset_index(drop=True)
 

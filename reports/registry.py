@@ -35,7 +35,18 @@ class Report(NamedTuple):
 
 
 def _of_curves(report: CurveReport) -> Report:
-    return Report(report.make_data, tuple(report.profiles), report.collect)
+    def make_data(profile: str, place: Path, runs: Path) -> bool:
+        return report.make_data(profile, place, runs, _folders_of_curves())
+
+    def collect(profile: str, place: Path, runs: Path) -> bool:
+        return report.collect(profile, place, runs, _folders_of_curves())
+
+    return Report(make_data, tuple(report.profiles), collect)
+
+
+def _folders_of_curves() -> list[Path]:
+    reports = (figure2_settings.REPORT, ablations_settings.REPORT)
+    return [folder(report.name, profile) for report in reports for profile in report.profiles]
 
 
 REPORTS = {

@@ -87,6 +87,15 @@ def profiles(algorithms: tuple[str, ...]) -> dict[str, Profile]:
     }
 
 
+def other_tasks(algorithms: tuple[str, ...]) -> Profile:
+    """The paper's other tasks in the form of `mujoco`, as far as a few hours of one core go."""
+    return replace(
+        profiles(algorithms)["mujoco"],
+        tasks={f"maac_bench/{name}-v0": 25 for name in ("Hopper", "Walker2d", "Ant")},
+        label="reduced: small nets, 25 of 200 episodes, 2 of 4 seeds",
+    )
+
+
 def paper_size(algorithms: tuple[str, ...]) -> Profile:
     """As much of the paper's size as one core trains in half a day: how far small ones are off."""
     return Profile(

@@ -1,7 +1,11 @@
+import signal
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+# A job in the background ignores Ctrl-C, and so would the programs that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

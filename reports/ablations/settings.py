@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reports.curve_report import CurveReport
-from reports.training_profiles import paper_size, paper_size_gpu, profiles
+from reports.training_profiles import other_tasks, paper_size, paper_size_gpu, profiles
 
 PROFILES = profiles(("maac", "maac-h0", "maac-no-steve", "maac-single-sample"))
 _VARIANTS = {
@@ -56,13 +56,7 @@ PROFILES["critic-unit-repeated"] = replace(
 PROFILES["critic-unit-small-tasks"] = replace(
     PROFILES["quick"], algorithms=("maac", "maac-scaled-critic", "maac-sqrt-critic")
 )
-# The paper's other tasks, as far as a few hours of one core go.
-PROFILES["other-tasks"] = replace(
-    PROFILES["mujoco"],
-    tasks={f"maac_bench/{name}-v0": 25 for name in ("Hopper", "Walker2d", "Ant")},
-    algorithms=("maac", "maac-h0", "maac-scaled-critic", "maac-sqrt-critic"),
-    label="reduced: small nets, 25 of 200 episodes, 2 of 4 seeds",
-)
+PROFILES["other-tasks"] = other_tasks(("maac", "maac-h0", "maac-scaled-critic", "maac-sqrt-critic"))
 # How far the reduced sizes are from the paper's.
 PROFILES["paper-size"] = paper_size(("maac", "maac-scaled-critic", "maac-sqrt-critic"))
 PROFILES["paper-size-gpu"] = paper_size_gpu(("maac", "maac-scaled-critic"))

@@ -9,7 +9,7 @@ import pandas as pd
 from reports import training_runs
 from reports.curve_report import CurveReport
 from reports.provenance import publish
-from reports.published_runs import Published, read_published
+from reports.published_runs import Published, furthest, read_published
 from reports.training_profiles import Profile, directory
 from reports.training_runs import TrainingRun, commits, identity, train_one
 
@@ -66,12 +66,32 @@ def test_published_episodes_beyond_the_end_of_a_run_are_not_kept(tmp_path):
     assert kept.groupby("algo")["episode"].max().to_dict() == {"maac": 3, "sac": 2}
 
 
-def test_what_is_published_is_further_only_with_more_episodes_in_all():
-    published = Published(table(MAAC, 2), pd.DataFrame(), {MAAC.name: "abc"})
-    assert published.is_further(MAAC, {0: 3, 1: 0})
-    assert not published.is_further(MAAC, {0: 2, 1: 2})
-    assert not published.is_further(MAAC, {0: 3, 1: 1})
-    assert not published.is_further(SAC, {0: 0, 1: 0})
+def test_of_several_publications_the_furthest_is_kept_where_it_is_further():
+    def published(episodes: int, commit: str) -> Published:
+        return Published(table(MAAC, episodes), pd.DataFrame(), {MAAC.name: commit})
+
+    sources = [published(2, "here"), published(3, "beside"), published(3, "too")]
+    kept = furthest(sources, [MAAC, SAC], {MAAC.name: 5, SAC.name: 0})
+    assert kept.commits == {MAAC.name: "beside"} and len(kept.data) == 6
+    assert furthest(sources[:1], [MAAC], {MAAC.name: 3}).commits == {MAAC.name: "here"}
+    assert furthest(sources, [MAAC], {MAAC.name: 6}).commits == {}
+    assert furthest([], [MAAC], {MAAC.name: 0}).data.empty
+
+
+def test_a_run_is_taken_from_another_report_that_has_it(tmp_path, capsys):
+    make(MAAC, tmp_path / "first", 3)
+    make(SAC, tmp_path / "second", 2)
+    other, report = tmp_path / "other", tmp_path / "report"
+    REPORT.collect("mini", other, tmp_path / "first")
+    alike = CurveReport("figure2", {"same": PROFILE}, ("final",))
+    assert alike.collect("same", report, tmp_path / "second", [tmp_path / "none", other])
+    data = pd.read_csv(report / "data.csv")
+    assert data.groupby("algo")["episode"].max().to_dict() == {"maac": 3, "sac": 2}
+    for name in ("data.csv", "summary.csv", "timings.csv"):
+        assert set(pd.read_csv(report / name)["profile"]) == {"same"}
+    origin = json.loads((report / "provenance.json").read_text())
+    assert origin["runs"] == {MAAC.name: "abc", SAC.name: "abc"}
+    assert f"kept as published, further than at hand: {MAAC.name}" in capsys.readouterr().out
 
 
 def test_commits_that_continued_a_run_beyond_its_last_episode_are_not_named(tmp_path):
