@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 TORCH  := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup figure2 figure3 table1 gradient-error parity ablations estimators figures report test test-all check lint format types bench bench-cuda first-use clean clean-runs
+.PHONY: help setup figure2 figure3 table1 gradient-error parity ablations estimators figures report test test-all check lint format types bench bench-cuda bench-run first-use clean clean-runs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ bench: setup $(VENV)/.peers ## agent updates beside peers, estimators beside the
 
 bench-cuda: setup ## agent updates on a GPU, one and several stacked seeds -> benchmarks/cuda
 	@$(BIN)/python -m benchmarks.cuda
+
+bench-run: setup ## memory and time of an old run: HalfCheetah, 200 episodes, the paper's sizes -> benchmarks/long_run
+	@$(BIN)/python -m benchmarks.long_run
 
 first-use: setup ## wall-clock time of the main commands in a fresh clone -> benchmarks/first_use
 	@$(BIN)/python -m benchmarks.first_use

@@ -50,8 +50,8 @@ class UpdateNoise(NamedTuple):
 class CriticStep(NamedTuple):
     """What an update of the critics needs: their gradient, and what to log.
 
-    loss: half the mean squared error in what the nets put out, summed over critics, [seeds]. value:
-    mean over critics and batch, [seeds].
+    loss: half the mean squared error of the transformed values, summed over critics, [seeds].
+    value: mean over critics and batch, [seeds].
     """
 
     gradient: Gradient
@@ -178,7 +178,7 @@ class Agent:
 
     def actor_loss(self, terms: ActorTerms) -> Tensor:
         """Negative mean objective, [seeds]."""
-        return -(terms.value + self.temperature.unsqueeze(-1) * terms.entropy).mean(dim=-1)
+        return -terms.objective(self.temperature).mean(dim=-1)
 
     def _critic_step(self, world: World, batch: Transition, noise: UpdateNoise) -> CriticStep:
         found = self.regression(world, batch, noise)

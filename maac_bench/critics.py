@@ -65,7 +65,7 @@ class NeuralCritics(NamedTuple):
         return self.decode(self.outputs(state, action))
 
     def outputs(self, state: Tensor, action: Tensor) -> Tensor:
-        """What the nets put out: transformed values in units of reward, of the same shape."""
+        """The nets' outputs times their scale: values under the transform, of the same shape."""
         x = self.inputs(torch.cat([state, action], dim=-1))
         output = self.net(x.unsqueeze(1)).squeeze(-1).movedim(1, 0)
         return output * self._unit(output.dim() - 1)

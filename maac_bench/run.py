@@ -5,6 +5,7 @@ provenance.json    commit, versions, machine; who continued the run, and from wh
 seed-K/metrics.csv one row per rollout; columns that begin with "seconds" are wall-clock
 seed-K/events...   the same for TensorBoard
 seed-K/failure...  why a seed stopped for good, and its state then
+seed-K/before-...  its state before the rollout in which it stopped
 checkpoint/        the last two states, and every so many rollouts one to keep; safetensors and JSON
 lock               empty; held by the process that trains
 """
@@ -161,15 +162,27 @@ class RunDirectory:
         write_checkpoint(self.path, snapshot, keep_every)
         for seed in snapshot.counters["seeds"]:
             # It has come past what stopped it in an earlier start.
-            for name in ("failure.json", "failure.safetensors"):
+            for name in ("failure.json", "failure.safetensors", "before-failure.safetensors"):
                 (self.path / f"seed-{seed}" / name).unlink(missing_ok=True)
 
-    def bury(self, seed: int, reason: str, snapshot: Snapshot) -> None:
-        """Keep what is needed to look at a seed that cannot go on."""
+    def bury(
+        self, seed: int, reason: str, snapshot: Snapshot, before: Snapshot | None = None
+    ) -> None:
+        """Keep what is needed to look at a seed that cannot go on.
+
+        Args:
+            seed: which.
+            reason: what was not finite, and when.
+            snapshot: its state after the rollout in which that was.
+            before: its state before that rollout, from which it can be repeated; None: the first.
+        """
         folder = self.path / f"seed-{seed}"
         folder.mkdir(exist_ok=True)
         write_tensors(folder / "failure.safetensors", snapshot.tensors)
         record = {"reason": reason, "counters": snapshot.counters}
+        if before is not None:
+            write_tensors(folder / "before-failure.safetensors", before.tensors)
+            record["counters_before"] = before.counters
         write_text(folder / "failure.json", json.dumps(record, indent=2) + "\n")
 
     def close(self) -> None:

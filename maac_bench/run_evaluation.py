@@ -115,6 +115,19 @@ def evaluate_run(
     return pd.DataFrame(rows)
 
 
+def begins_with(longer: pd.DataFrame, table: pd.DataFrame) -> bool:
+    """Whether an evaluation has all that another one has, and further episodes.
+
+    Start states and planners' noise repeat, so a shorter evaluation of the same policies is the
+    beginning of a longer one.
+    """
+    key = ["seed", "rollout", "episode"]
+    if not {*key, "return"} <= set(longer.columns) or len(longer) <= len(table):
+        return False
+    both = table.merge(longer, on=key, suffixes=("", "_longer"))
+    return len(both) == len(table) and np.allclose(both["return"], both["return_longer"])
+
+
 def require_finite_returns(table: pd.DataFrame) -> None:
     """FloatingPointError naming the seeds and episodes of an evaluation without a finite return."""
     broken = table[~np.isfinite(table["return"])]

@@ -21,7 +21,7 @@ from maac_bench.run import read_identity
 from maac_bench.run_checkpoints import require_checkpoint
 from maac_bench.run_evaluation import restore_parts
 from maac_bench.streams import Streams
-from maac_bench.tasks import make_training_task
+from maac_bench.tasks import TrainingTask, make_training_task
 from maac_bench.tasks.mujoco_dynamics import mujoco_dynamics
 from maac_bench.types import Dynamics, Problem
 from maac_bench.world import World
@@ -30,9 +30,10 @@ _LARGEST_BLOCK = 8192  # rollouts in memory at a time, per seed
 
 SUMMARY = {
     "cosine": "cosine of the mean gradients",
+    "cosine_error": "standard error of a seed's cosine",
     "cosine_halves": "cosine between the halves of the target (near 0: noise)",
     "sample_cosine": "cosine of single samples, median",
-    "norm_ratio": "ratio of the mean gradients' lengths",
+    "norm_ratio": "ratio of the mean gradients' norms",
     "exploding_target": f"share of the target's samples above {OUTLIER:g} medians",
 }
 """What is printed: column and its title."""
@@ -108,8 +109,8 @@ def gradient_error(
         FloatingPointError: a gradient is not finite.
     """
     identity, snapshot = read_identity(path), require_checkpoint(path, rollout)
-    dynamics = mujoco_dynamics(identity["task"])
     task, seeds = make_training_task(identity["task"]), snapshot.counters["seeds"]
+    dynamics = true_dynamics(task)
     agent, world = restore_parts(snapshot, from_dict(identity["config"]), task)
     if world.model is None:
         reason = "has fitted no model yet" if agent.config.uses_model else "learns no model"
@@ -150,6 +151,16 @@ def gradient_error(
     table.insert(8, "samples", measurement.samples)
     table.insert(9, "replicates", measurement.rollouts)
     return table
+
+
+def true_dynamics(training: TrainingTask) -> Dynamics:
+    """What really follows a state: the task's own tensors, or MuJoCo.
+
+    Raises:
+        ValueError: a task that has neither.
+    """
+    task = training.task
+    return mujoco_dynamics(task.name) if task.true is None else task.true.dynamics
 
 
 def _blocks(replicates: int, samples: int) -> list[int]:

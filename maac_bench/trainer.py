@@ -80,6 +80,7 @@ class Trainer:
         self._step: Callable[[World, Transition], dict[str, Tensor]] = self._drawn_update
         self._explore: Callable[[Tensor], Tensor] = self._sampled_action
         self._decider: Decider = self.agent.policy
+        self._latest: dict[str, Tensor] = {}
         self._seconds = dict.fromkeys(("env", "model", "branch", "update", "evaluate"), 0.0)
 
     @property
@@ -116,7 +117,8 @@ class Trainer:
             if training:
                 with self._timed("update"):
                     for _ in range(data.updates_per_step):
-                        totals.add(self.update())
+                        self._latest = self.update()
+                        totals.add(self._latest)
             if (step + 1) % min(250, self.steps) == 0:
                 self._check(totals.mean())
             on_step()
@@ -165,6 +167,7 @@ class Trainer:
             chosen = action[:, 0].cpu()
             finite = torch.isfinite(chosen).all(dim=-1)
             if not bool(finite.all()):
+                self._check(self._latest)  # the update that broke the policy says more
                 self._fail(~finite, "the policy's action is not finite")
                 chosen = torch.where(finite.unsqueeze(-1), chosen, 0.0)
                 action = chosen.to(self.device).unsqueeze(1)

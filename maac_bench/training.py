@@ -18,6 +18,7 @@ from maac_bench.checkpoint import Snapshot, capture, restore
 from maac_bench.config import Config, to_dict
 from maac_bench.products import fast_products
 from maac_bench.run import RunDirectory
+from maac_bench.run_checkpoints import load_checkpoint
 from maac_bench.tasks import TrainingTask, make_training_task
 from maac_bench.trainer import Row, Trainer
 
@@ -162,9 +163,12 @@ def _continue(
 
 
 def _without_failures(run: RunDirectory, trainer: Trainer, snapshot: Snapshot) -> Snapshot:
-    """Keep the state of the seeds that failed for inspection; the others' go on."""
+    """Keep the states of the seeds that failed, before and after; the others' go on."""
+    before = load_checkpoint(run.path)  # not replaced yet: the rollout can be repeated from it
     for failure in trainer.failures:
-        run.bury(failure.seed, failure.reason, snapshot.select([trainer.seeds.index(failure.seed)]))
+        place = [trainer.seeds.index(failure.seed)]
+        started = None if before is None else before.select(place)
+        run.bury(failure.seed, failure.reason, snapshot.select(place), started)
         tqdm.write(f"seed {failure.seed} stopped: {failure.reason}")
     failed = {failure.seed for failure in trainer.failures}
     return snapshot.select([k for k, seed in enumerate(trainer.seeds) if seed not in failed])

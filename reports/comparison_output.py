@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from reports.curves import comparison_figure
 from reports.figure2.figure import COLORS as FIGURE2
 from reports.files import read_csv
 from reports.statistics import interval_note, iqm_band
-from reports.style import PALETTE, save, use_style
+from reports.style import save, series_colors, use_style
 
 _PUBLISHED = ["step", "time", "reward", "seed"]
 
@@ -159,9 +158,7 @@ def draw(comparison: Comparison, published: pd.DataFrame | None, path: Path) -> 
         path: ends in .png.
     """
     data = comparison.data if published is None else pd.concat([comparison.data, published])
-    known = FIGURE2 | ABLATIONS
-    spare = cycle([color for color in PALETTE if color not in known.values()])
-    colors = {str(algo): known.get(algo) or next(spare) for algo in data["algo"].unique()}
+    colors = series_colors([str(algo) for algo in data["algo"].unique()], ABLATIONS | FIGURE2)
     ends = ", ".join(
         f"{task} at episode {at}"
         for task, at in comparison.table.groupby("task", sort=False)["compared_at"].first().items()

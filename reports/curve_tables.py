@@ -120,13 +120,16 @@ def timing_table(collected: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns profile, task, algo, seeds, env_steps (each), seconds, seconds_per_1000_steps,
-        update_share (of the seconds that went into updates).
+        update_share, model_share (of the seconds that went into updates, and into model fits and
+        model rollouts).
     """
     rows = []
     for (profile, task, algo), run in collected.groupby(["profile", "task", "algo"], sort=False):
         # Every seed of a stack carries the time of the whole stack.
-        episodes = run.groupby("episode")[["env_steps", "seconds", "seconds_update"]].max()
-        steps, seconds = int(episodes["env_steps"].max()), float(episodes["seconds"].sum())
+        parts = [name for name in run.columns if name.startswith("seconds")]
+        episodes = run.groupby("episode")[["env_steps", *parts]].max()
+        steps, spent = int(episodes["env_steps"].max()), episodes[parts].sum()
+        seconds = float(spent["seconds"])
         rows.append(
             {
                 "profile": profile,
@@ -136,7 +139,8 @@ def timing_table(collected: pd.DataFrame) -> pd.DataFrame:
                 "env_steps": steps,
                 "seconds": seconds,
                 "seconds_per_1000_steps": 1000.0 * seconds / steps,
-                "update_share": float(episodes["seconds_update"].sum()) / seconds,
+                "update_share": float(spent["seconds_update"]) / seconds,
+                "model_share": float(spent["seconds_model"] + spent["seconds_branch"]) / seconds,
             }
         )
     return pd.DataFrame(rows)

@@ -22,7 +22,7 @@ _COLORS = {
 _MEASURES = {
     "cosine": "cosine of the mean gradients",
     "sample_cosine": "cosine of single samples (median)",
-    "norm_ratio": "ratio of the mean gradients' lengths",
+    "norm_ratio": "ratio of the mean gradients' norms",
     "l2_relative": "relative L2 error",
 }
 _RATIOS = ("norm_ratio", "l2_relative")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib as mpl
@@ -22,6 +24,22 @@ BLUE, ORANGE, GREEN, PURPLE, RED, SKY, BLACK, GREY = (
     "#8A8A8A",
 )
 PALETTE = (BLUE, SKY, GREEN, GREY, BLACK, PURPLE, ORANGE, RED)
+
+
+def series_colors(names: Sequence[str], preferred: Mapping[str, str]) -> dict[str, str]:
+    """A colour for every series of one picture, each its own as far as the palette goes.
+
+    Args:
+        names: of the series.
+        preferred: what a name has if no earlier one has it.
+    """
+    chosen: dict[str, str] = {}
+    for name in names:
+        color = preferred.get(name)
+        if color is not None and color not in chosen.values():
+            chosen[name] = color
+    spare = cycle([color for color in PALETTE if color not in chosen.values()] or PALETTE)
+    return {name: chosen.get(name) or next(spare) for name in names}
 
 
 def use_style() -> None:

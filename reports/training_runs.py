@@ -40,7 +40,7 @@ MEASURED = (
 )
 KEEP_EVERY = 10
 """Rollouts between checkpoints that stay, for measurements at several ages of a run."""
-WALL_CLOCK = ("seconds", "seconds_update")
+WALL_CLOCK = ("seconds", "seconds_update", "seconds_model", "seconds_branch")
 """Of all seeds of a run together, per episode."""
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import tyro
 
+from maac_bench.cli.train import DEFAULT_TASK
+from maac_bench.config import leaves, to_dict
 from maac_bench.estimators import ESTIMATORS
 from maac_bench.names import lookup
-from maac_bench.presets import ALGORITHMS
+from maac_bench.presets import ALGORITHMS, preset
 from maac_bench.tasks import TASKS
 from reports.figures import draw
 from reports.files import ROOT, require_writable
@@ -81,16 +83,30 @@ class Report:
 
 @dataclass(frozen=True)
 class List:
-    """List tasks, algorithms, estimators and figures."""
+    """List tasks, algorithms (as on HalfCheetah, at the paper's size), estimators and figures."""
 
     def execute(self) -> None:
         """Print the names."""
         figures = [f"{name} ({', '.join(r.profiles)})" for name, r in REPORTS.items()]
         rows = {
             "tasks": list(TASKS),
-            "algorithms": list(ALGORITHMS),
+            "algorithms": [f"{name:33s}{_described(name)}" for name in ALGORITHMS],
             "estimators": list(ESTIMATORS),
             "figures": figures,
         }
         for kind, names in rows.items():
             print("\n  ".join([f"{kind}:", *names]))
+
+
+def _described(algorithm: str) -> str:
+    """What an algorithm is in short, and a variant by what it does otherwise."""
+    config, base = preset(algorithm, DEFAULT_TASK), algorithm.partition("-")[0]
+    if algorithm != base:
+        usual, own = leaves(to_dict(preset(base, DEFAULT_TASK))), leaves(to_dict(config))
+        other = [f"{name} {value}" for name, value in own.items() if value != usual[name]]
+        return f"{base} with {', '.join(other)}"
+    return (
+        f"H = {config.actor.horizon}, {config.critic.target} targets, "
+        f"{config.data.updates_per_step} updates per step, "
+        f"{config.data.model_share:.0%} of a batch imagined"
+    )

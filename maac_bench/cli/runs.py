@@ -11,12 +11,17 @@ import tyro
 
 from maac_bench.planning import PlannerSettings
 from maac_bench.run import read_identity
-from maac_bench.run_evaluation import evaluate_run, open_run, require_finite_returns
+from maac_bench.run_evaluation import (
+    begins_with,
+    evaluate_run,
+    open_run,
+    require_finite_returns,
+)
 from maac_bench.run_gradient_error import Measurement, gradient_error, summary
 from maac_bench.video import record_video, require_format, require_picture
 from reports import comparison_output, gradient_error_figure
 from reports.comparison import compare
-from reports.files import PUBLISHED_DIGITS, require_writable, write_csv
+from reports.files import PUBLISHED_DIGITS, read_csv, require_writable, write_csv
 from reports.style import use_style
 
 
@@ -67,7 +72,11 @@ class Evaluate:
         )
         # Printed first: whatever happens to the file, it was not for nothing.
         kind = "evaluation-mpc" if self.mpc else "evaluation"
-        write_csv(table, self.directory / f"{_result_name(kind, self.rollout)}.csv")
+        path = self.directory / f"{_result_name(kind, self.rollout)}.csv"
+        if path.exists() and begins_with(read_csv(path, []), table):
+            print(f"{path} stays: it has these episodes and more")
+        else:
+            write_csv(table, path)
         require_finite_returns(table)
         if self.video is not None:
             filmed = record_video(run, self.video, planner)
@@ -105,7 +114,9 @@ class Compare:
 
 @dataclass(frozen=True)
 class GradientError:
-    """Measure a run's actor gradient against its task's true dynamics (the paper's MuJoCo tasks).
+    """Measure a run's actor gradient against its task's true dynamics.
+
+    These are MuJoCo for the paper's tasks, and tensors for the linear-quadratic ones and swing-ups.
 
     Writes gradient-error.csv, .png and .pdf into the run directory; with --rollout 20,
     gradient-error-20.csv and so on.

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
+from maac_bench.objectives.temperature import is_zero
 from maac_bench.rollout import draw_terminal, rollout
 from maac_bench.types import Action, Policy, Problem, RolloutNoise, Trajectory
 
@@ -62,6 +63,14 @@ class ActorTerms(NamedTuple):
     log_prob: Tensor
     entropy: Tensor
 
+    def objective(self, temperature: Tensor | float) -> Tensor:
+        """`value + alpha * entropy`, [*stack, ...]; see `actor_objective`."""
+        if is_zero(temperature):  # a deterministic policy's entropy is minus infinity
+            return self.value
+        if isinstance(temperature, Tensor):
+            temperature = _along(temperature, self.value)
+        return self.value + temperature * self.entropy
+
 
 def actor_terms(
     problem: Problem,
@@ -91,8 +100,9 @@ def actor_objective(
 ) -> Tensor:
     """Per-sample value of what the actor maximises; its gradient is the pathwise estimator.
 
-    `sum_{t<H} gamma^t r(s_t, a_t) + gamma^H Q(s_H, a_H) + alpha * entropy`, with H the number of
-    noises in `noise`. Deterministic: all randomness is in the arguments.
+    `min_j [ sum_{t<H} gamma^t r(s_t, a_t) + gamma^H mean_k Q_j(s_H, a_H^k) ] + alpha * entropy`,
+    with H the number of noises in `noise` and K its terminal actions. Deterministic: all randomness
+    is in the arguments.
 
     Args:
         problem: model, task functions, critics and discount; held fixed by the caller.
@@ -108,12 +118,7 @@ def actor_objective(
     Raises:
         ValueError: temperatures that do not fit the leading axes.
     """
-    terms = actor_terms(problem, policy, start, noise, entropy)
-    if isinstance(temperature, float) and temperature == 0.0:  # a deterministic policy: 0 * inf
-        return terms.value
-    if isinstance(temperature, Tensor):
-        temperature = _along(temperature, terms.value)
-    return terms.value + temperature * terms.entropy
+    return actor_terms(problem, policy, start, noise, entropy).objective(temperature)
 
 
 def _along(leading: Tensor, value: Tensor) -> Tensor:

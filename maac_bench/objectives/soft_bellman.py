@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from maac_bench.objectives.temperature import soft
 from maac_bench.types import Interval
 
 
@@ -40,7 +41,4 @@ def soft_bellman_target(
     Returns:
         [...].
     """
-    value = next_values.amin(dim=0)
-    if isinstance(temperature, Tensor) or temperature != 0.0:  # a deterministic policy: 0 * inf
-        value = value - temperature * next_log_prob
-    return reward + discount * value
+    return reward + discount * soft(next_values.amin(dim=0), temperature, next_log_prob)

@@ -5,6 +5,26 @@ from __future__ import annotations
 from torch import Tensor
 
 
+def soft(reward: Tensor, temperature: Tensor | float, log_prob: Tensor) -> Tensor:
+    """`r - alpha log pi`, of a reward or a value.
+
+    Without a temperature the reward itself: a deterministic policy's log-density is infinite.
+
+    Args:
+        reward: [...].
+        temperature: alpha, broadcast against [...].
+        log_prob: log-density of the action, [...].
+    """
+    if is_zero(temperature):
+        return reward
+    return reward - temperature * log_prob
+
+
+def is_zero(temperature: Tensor | float) -> bool:
+    """Whether there is no entropy bonus at all; what is learned, a tensor, is never asked."""
+    return not isinstance(temperature, Tensor) and temperature == 0
+
+
 def temperature_loss(log_temperature: Tensor, log_prob: Tensor, target_entropy: float) -> Tensor:
     """`-alpha (log pi(a|s) + target entropy)`: falls as the entropy comes to its target.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from maac_bench.objectives.temperature import soft
 from maac_bench.types import Trajectory
 
 
@@ -38,7 +39,7 @@ def expansion_candidates(
     for step, (action, step_reward) in enumerate(
         zip(imagined.actions, imagined.rewards, strict=True)
     ):
-        soft_reward = step_reward - temperature * action.log_prob
+        soft_reward = soft(step_reward, temperature, action.log_prob)
         gain = gain + imagined.discounts[step] * soft_reward
         candidates.append(gain + imagined.discounts[step + 1] * values[step + 1])
     widest = torch.broadcast_shapes(*(c.shape for c in candidates))
@@ -68,7 +69,7 @@ def path_targets(
         # Steps after a termination have no discount to divide by.
         step = following / torch.where(discount > 0, discount, 1.0)
         targets.append(trajectory.rewards[t] + step * value)
-        value = targets[-1] - temperature * trajectory.actions[t].log_prob
+        value = soft(targets[-1], temperature, trajectory.actions[t].log_prob)
     return targets[::-1]
 
 

@@ -106,12 +106,14 @@ def make_training_task(name: str) -> TrainingTask:
     """A task with actions scaled to [-1, 1]: one of `TASKS` or any environment of Gymnasium's.
 
     For an environment of the user's own, `module:Name-v0` imports the module that registers it.
+    If that adds a row of the same name to `TASKS`, its functions are used, else they are learned.
 
     Raises:
         ValueError: unknown task, or one without a time limit, or with other spaces than vectors.
     """
-    known = name in TASKS
     try:
+        _import_module_of(name)
+        known = name in TASKS
         if not known:
             _require_version(name)
         env = make_env(name) if known else gym.make(name)
@@ -143,14 +145,19 @@ def make_training_task(name: str) -> TrainingTask:
     return TrainingTask(task if unit else with_unit_actions(task, scale), make, steps)
 
 
-def _require_version(name: str) -> None:
-    """ValueError where Gymnasium would choose a version by itself, and so perhaps another task."""
-    module, _, identifier = name.rpartition(":")
+def _import_module_of(name: str) -> None:
+    """Import what stands before a colon."""
+    module = name.rpartition(":")[0]
     if module:
         here = str(Path.cwd())
         if here not in sys.path:  # as `python -m` has it, and the installed command has not
             sys.path.insert(0, here)
         importlib.import_module(module)
+
+
+def _require_version(name: str) -> None:
+    """ValueError where Gymnasium would choose a version by itself, and so perhaps another task."""
+    identifier = name.rpartition(":")[2]
     versions = [known for known in gym.registry if known.rpartition("-v")[0] == identifier]
     if identifier not in gym.registry and versions:
         raise gym.error.UnregisteredEnv(f"say which version: {', '.join(versions)}")

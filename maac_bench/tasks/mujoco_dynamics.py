@@ -217,7 +217,10 @@ def mujoco_dynamics(name: str) -> MujocoDynamics:
     short = name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
     if short not in PAPER_TASKS or name != f"{_PREFIX}{short}{_SUFFIX}":
         known = ", ".join(f"{_PREFIX}{task}{_SUFFIX}" for task in PAPER_TASKS)
-        raise ValueError(f"task {name!r} has no differentiable MuJoCo dynamics: one of {known}")
+        raise ValueError(
+            f"task {name!r} has no true dynamics that can be started anywhere: choose one with "
+            f"tensor dynamics, or of {known}"
+        )
     task = PAPER_TASKS[short]
     assets = Path(gymnasium.envs.mujoco.__file__).parent / "assets"
     model = mujoco.MjModel.from_xml_path(str(assets / task.model))

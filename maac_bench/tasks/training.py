@@ -11,6 +11,7 @@ from gymnasium.spaces import Box
 from torch import Tensor
 
 from maac_bench.tasks.base import Task
+from maac_bench.types import Dynamics, ModelNoise
 
 
 class ActionScale(NamedTuple):
@@ -57,8 +58,24 @@ def is_unit(space: gym.Space[Any]) -> bool:
     return isinstance(space, Box) and bool(np.all(space.low == -1.0) and np.all(space.high == 1.0))
 
 
+class UnitDynamics(NamedTuple):
+    """Dynamics of an environment's own actions, for actions in (-1, 1)."""
+
+    dynamics: Dynamics
+    scale: ActionScale
+
+    @property
+    def members(self) -> int:
+        """As many as without the scale."""
+        return self.dynamics.members
+
+    def step(self, state: Tensor, action: Tensor, noise: ModelNoise) -> Tensor:
+        """The next state, [..., n]."""
+        return self.dynamics.step(state, self.scale(action), noise)
+
+
 def with_unit_actions(task: Task, scale: ActionScale) -> Task:
-    """The task's model-side functions for actions in (-1, 1); its closed forms do not apply."""
+    """The task's functions for actions in (-1, 1); its closed forms do not apply."""
 
     def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         return task.reward(state, scale(action), next_state)
@@ -66,4 +83,5 @@ def with_unit_actions(task: Task, scale: ActionScale) -> Task:
     def terminated(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         return task.terminated(state, scale(action), next_state)
 
-    return task._replace(reward=reward, terminated=terminated, true=None, lqg=None)
+    true = task.true and task.true._replace(dynamics=UnitDynamics(task.true.dynamics, scale))
+    return task._replace(reward=reward, terminated=terminated, true=true, lqg=None)

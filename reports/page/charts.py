@@ -16,14 +16,11 @@ from typing import Any
 
 import pandas as pd
 
-from reports.ablations.figure import COLORS as ABLATIONS
-from reports.figure2.figure import COLORS as FIGURE2
 from reports.figure3.figure import CASES
 from reports.files import read_csv
 from reports.statistics import iqm_band, mean_band
-from reports.style import BLACK, BLUE, PALETTE, SKY
+from reports.style import BLACK, BLUE, PALETTE, series_colors
 
-COLORS = FIGURE2 | ABLATIONS
 # Black lines would be lost on a dark page: they take the text's colour.
 _INK = "currentColor"
 _ZOOM = {"in": "+", "out": "−", "left": "◀", "right": "▶", "reset": "reset"}
@@ -38,17 +35,21 @@ _SPOKEN = {
 Group = dict[str, Any]
 
 
-def curve_charts(folder: Path) -> Group:
-    """Learning curves, one chart per task: interquartile mean, its band, and single seeds."""
+def curve_charts(folder: Path, colors: Mapping[str, str]) -> Group:
+    """Learning curves, one chart per task: interquartile mean, its band, and single seeds.
+
+    Args:
+        folder: of the tables.
+        colors: of the algorithms, as the report's figure has them.
+    """
     data = read_csv(folder / "data.csv", ["task", "algo", "seed", "episode", "return"])
-    spare = cycle((SKY, BLACK))
     algorithms = [str(name) for name in data["algo"].unique()]
     return {
         "x": "episodes",
         "y": "evaluation return",
         "xscale": "linear",
         "yscale": "linear",
-        "colors": _on_any_page({name: COLORS.get(name) or next(spare) for name in algorithms}),
+        "colors": _on_any_page(series_colors(algorithms, colors)),
         "charts": [
             {
                 "title": str(task),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
+from reports.ablations.figure import COLORS as ABLATIONS
+from reports.figure2.figure import COLORS as FIGURE2
 from reports.page.charts import Group, curve_charts, error_charts, group_html, sample_charts
 from reports.page.markup import image_html, page_html
 from reports.page.origin import origin_html
 from reports.page.paper import folders
 from reports.page.tables import horizon_html, planning_html, summary_html, timing_html
+from reports.parity.figure import COLORS as PARITY
 from reports.statistics import interval_note
 
 
@@ -62,8 +66,8 @@ SECTIONS = {
     ),
     "figure2": Section(
         "Figure 2: against the baselines",
-        ("quick", "mujoco", "paper-size", "paper-size-gpu", "paper"),
-        curve_charts,
+        ("quick", "mujoco", "other-tasks", "paper-size", "paper-size-gpu", "paper"),
+        partial(curve_charts, colors=FIGURE2),
         _CURVES,
         (),
         (summary_html, timing_html),
@@ -87,7 +91,7 @@ SECTIONS = {
             "paper-size-gpu",
             "paper",
         ),
-        curve_charts,
+        partial(curve_charts, colors=ABLATIONS),
         _CURVES,
         (),
         (summary_html, timing_html),
@@ -112,7 +116,7 @@ SECTIONS = {
     "parity": Section(
         "Parity: SAC here and in stable-baselines3",
         ("quick",),
-        curve_charts,
+        partial(curve_charts, colors=PARITY),
         _CURVES,
         (),
         (summary_html,),

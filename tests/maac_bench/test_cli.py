@@ -23,6 +23,9 @@ def test_list_names_everything(capsys):
     output = capsys.readouterr().out
     for name in ("maac_bench/DoubleIntegrator-v0", "pathwise", "inverse-variance", "figure3"):
         assert name in output
+    lines = {line.split()[0]: line for line in output.splitlines() if line.startswith("  ")}
+    assert "H = 0, td targets, 40 updates per step, 95% of a batch imagined" in lines["mbpo"]
+    assert lines["maac-h0-sqrt-critic"].endswith("maac with actor.horizon 0, critic.transform sqrt")
 
 
 def test_estimate_prints_a_score_that_repeats(capsys):

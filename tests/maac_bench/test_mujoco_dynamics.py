@@ -245,5 +245,5 @@ def test_actions_need_no_scaling(name):
 
 @pytest.mark.parametrize("name", ["HalfCheetah-v5", "HalfCheetah", "maac_bench/Pendulum-v0"])
 def test_other_tasks_are_refused(name):
-    with pytest.raises(ValueError, match=f"task '{name}' has no differentiable MuJoCo dynamics"):
+    with pytest.raises(ValueError, match=f"task '{name}' has no true dynamics"):
         mujoco_dynamics(name)

@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -75,6 +76,21 @@ def test_the_minimum_is_over_whole_sums_not_over_samples():
     trajectory = Trajectory((), (), (torch.zeros(2),), (torch.ones(2), torch.ones(2)))
     values = torch.tensor([[[0.0, 4.0], [1.0, 1.0]], [[3.0, 2.0], [2.0, 2.0]]])
     assert h_step_return(trajectory, values).tolist() == [2.0, 1.0]
+
+
+@pytest.mark.parametrize("temperature", [0, 0.0])
+@pytest.mark.parametrize("scope", ["first", "path"])
+def test_without_a_temperature_a_deterministic_policy_has_a_finite_objective(temperature, scope):
+    case = make_case()
+
+    def certain(state, noise):
+        action = case.policy.sample(state, 0.0 * noise)
+        return action._replace(log_prob=torch.full_like(action.log_prob, math.inf))
+
+    policy = SimpleNamespace(sample=certain)
+    start, noise = torch.randn(1, 6, 3), noise_for(case, 2, 6)
+    value = actor_objective(case.problem, policy, start, noise, temperature, scope)
+    assert torch.isfinite(value).all()
 
 
 @pytest.mark.parametrize("horizon", [0, 1, 3])

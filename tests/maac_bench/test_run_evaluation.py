@@ -87,6 +87,24 @@ def test_the_command_writes_the_table_and_prints_the_mean(trained, capsys):
     assert f"seed 3: {table['return'][::2].mean():.1f}" in capsys.readouterr().out
 
 
+def test_a_shorter_evaluation_of_the_same_policies_does_not_replace_a_longer_one(trained, capsys):
+    path, _ = trained
+    assert main(["evaluate", str(path), "--episodes", "2"]) == 0
+    longer = (path / "evaluation.csv").read_bytes()
+    assert main(["evaluate", str(path), "--episodes", "1"]) == 0
+    assert "evaluation.csv stays: it has these episodes and more" in capsys.readouterr().out
+    assert (path / "evaluation.csv").read_bytes() == longer
+    other = pd.read_csv(path / "evaluation.csv")
+    for column, change in (("return", 1.0), ("rollout", 1), ("episode", 5)):
+        changed = other.assign(**{column: other[column] + change})
+        changed.to_csv(path / "evaluation.csv", index=False)
+        assert main(["evaluate", str(path), "--episodes", "1"]) == 0
+        assert len(pd.read_csv(path / "evaluation.csv")) == 2, column
+    other[["seed"]].to_csv(path / "evaluation.csv", index=False)
+    assert main(["evaluate", str(path), "--episodes", "1"]) == 0
+    assert len(pd.read_csv(path / "evaluation.csv").columns) > 1
+
+
 def test_the_spreads_printed_are_those_of_a_sample(trained, capsys, monkeypatch):
     table = pd.DataFrame({"seed": (3, 3, 4, 4), "return": (1.0, 3.0, 5.0, 9.0)})
     table["ms_per_decision"] = 0.75

@@ -18,10 +18,13 @@ from maac_bench.run_gradient_error import (
     SUMMARY,
     Measurement,
     _blocks,
+    _setting,
     gradient_error,
     summary,
+    true_dynamics,
 )
 from maac_bench.streams import Streams
+from maac_bench.tasks import make_training_task
 from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training
 
 CHEETAH = "maac_bench/HalfCheetah-v0"
@@ -71,6 +74,24 @@ def test_a_seeds_numbers_do_not_depend_on_the_other_horizons(trained):
     alone = gradient_error(trained, replace(SMALL, horizons=(2,)))
     rows = table[table["horizon"] == 2].reset_index(drop=True)
     pd.testing.assert_frame_equal(alone, rows)
+
+
+@pytest.mark.parametrize("task", [PENDULUM, "maac_bench/DoubleIntegrator-v0"])
+def test_tasks_in_tensors_are_their_own_true_dynamics(task, tmp_path, monkeypatch):
+    """With the true dynamics in the model's place nothing is left of the model's part."""
+    make_run(tmp_path, task=task)
+    table = gradient_error(tmp_path, SMALL)
+    assert not table.isna().any().any()
+    model = table[(table["part"] == "model") & (table["horizon"] == 2)]
+    assert (model["l1_error"] > 0.0).all()
+    true = true_dynamics(make_training_task(task))
+    whole = _setting
+    monkeypatch.setattr(
+        "maac_bench.run_gradient_error._setting",
+        lambda agent, world, _model, dynamics: whole(agent, world, true, dynamics),
+    )
+    table = gradient_error(tmp_path, SMALL)
+    assert (table[table["part"] == "model"]["l1_error"] == 0.0).all()
 
 
 def test_score_functions_smooth_the_same_parts(trained, monkeypatch):
@@ -172,12 +193,15 @@ def test_a_block_counts_as_many_times_as_it_has_replicates(trained, monkeypatch)
 
 
 def test_the_summary_is_a_mean_over_seeds():
-    values = dict(zip(SUMMARY, ((0.25, 0.75), (1, 2), (3, 7), (10, 30), (0, 1)), strict=True))
+    pairs = ((0.25, 0.75), (0.1, 0.3), (1, 2), (3, 7), (10, 30), (0, 1))
+    values = dict(zip(SUMMARY, pairs, strict=True))
     table = pd.concat(
         pd.DataFrame({"seed": (3, 4), "horizon": 2, "part": part, **values}) for part in PARTS
     )
     shown = [line.split() for line in summary(table).splitlines() if line.startswith("2 ")]
-    assert shown == [["2", *[mean] * len(PARTS)] for mean in ("0.5", "1.5", "5", "20", "0.5")]
+    assert shown == [
+        ["2", *[mean] * len(PARTS)] for mean in ("0.5", "0.2", "1.5", "5", "20", "0.5")
+    ]
 
 
 def test_a_part_without_numbers_is_shown_without_any(trained):
@@ -236,9 +260,9 @@ def test_a_run_without_a_model_is_refused(tmp_path, capsys):
 def test_other_tasks_missing_runs_and_missing_checkpoints_are_named(tmp_path, capsys):
     assert main(["gradient-error", str(tmp_path / "pendulum")]) == 2
     assert "holds no run: config.json is missing" in capsys.readouterr().err
-    make_run(tmp_path / "pendulum", task=PENDULUM)
-    assert main(["gradient-error", str(tmp_path / "pendulum")]) == 2
-    assert "has no differentiable MuJoCo dynamics" in capsys.readouterr().err
+    make_run(tmp_path / "other", task="HalfCheetah-v5")
+    assert main(["gradient-error", str(tmp_path / "other")]) == 2
+    assert "task 'HalfCheetah-v5' has no true dynamics" in capsys.readouterr().err
     identity = {"task": CHEETAH, "algorithm": "maac", "seeds": [0], "config": {}}
     RunDirectory(tmp_path / "new", identity, {}).close()
     assert main(["gradient-error", str(tmp_path / "new")]) == 2

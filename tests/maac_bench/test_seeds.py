@@ -107,3 +107,13 @@ def test_a_seed_whose_model_breaks_is_named_and_leaves_the_other_alone():
         f"the model's validation loss is not finite (environment step {STEPS}, update 0)"
     )
     assert rows[0] == expected[0]
+
+
+def test_what_breaks_first_is_blamed_and_not_the_action_that_follows():
+    """Critics that jump away are seen in the actor's loss of the same update."""
+    config = tiny_config("sac")
+    config = replace(config, critic=replace(config.critic, learning_rate=1e30))
+    trainer = tiny_trainer((0,), config)
+    rows_of(trainer, 2)
+    (failure,) = trainer.failures
+    assert failure.reason == f"actor_loss is not finite (environment step {STEPS + 1}, update 1)"

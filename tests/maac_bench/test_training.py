@@ -142,6 +142,10 @@ def test_a_broken_seed_stops_and_the_other_is_finished_as_if_nothing_had_happene
     assert record["counters"]["seeds"] == [seed]
     state = load_file(broken / f"seed-{seed}" / "failure.safetensors")
     assert state["policy.0"].isnan().all()
+    before = load_file(broken / f"seed-{seed}" / "before-failure.safetensors")
+    assert record["counters_before"]["rollouts"] == record["counters"]["rollouts"] - 1 == 2
+    assert before["policy.0"].isfinite().all()
+    assert len(before["real.0"][0]) < len(state["real.0"][0])
     assert table(broken, seed) == table(whole, seed)[:2]
     assert not (broken / f"seed-{rest}" / "failure.json").exists()
     for one, other in zip(table(broken, rest), table(whole, rest), strict=True):
@@ -169,7 +173,7 @@ def test_a_seed_that_comes_past_what_stopped_it_is_no_failure(run, monkeypatch):
     out = run("mended", 2, seeds=(0,))
     assert (out / "seed-0" / "failure.json").exists(), "no rollout has been done since"
     run("mended", 3, seeds=(0,))
-    assert not list((out / "seed-0").glob("failure.*"))
+    assert not list((out / "seed-0").glob("*failure.*"))
 
 
 @pytest.mark.parametrize(("seeds", "rollout"), [((0,), 2), ((0, 1), 1)])

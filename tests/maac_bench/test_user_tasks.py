@@ -11,6 +11,7 @@ from gymnasium.envs.classic_control import PendulumEnv
 
 from maac_bench.tasks import TASKS, Task, _register, make_task, make_training_task
 from maac_bench.tasks.training import action_scale, with_unit_actions
+from maac_bench.types import ModelNoise
 
 
 @pytest.mark.parametrize("name", ["maac_bench/Pendulum", "HalfCheetah", "Ant"])
@@ -37,6 +38,25 @@ def test_the_command_finds_a_module_in_the_working_directory(tmp_path):
         )
         assert result.returncode == status, result.stderr
     assert "say which version: Mine-v0" in result.stderr
+
+
+def test_functions_of_a_users_module_are_used_from_the_first_time_on(tmp_path, monkeypatch):
+    """The module adds the row when it is imported, which is when its task is asked for."""
+    (tmp_path / "row_module.py").write_text(
+        "import gymnasium as gym\nimport torch\n"
+        "from maac_bench.tasks import TASKS, Task\n"
+        "gym.register('Row-v0', 'gymnasium.envs.classic_control:PendulumEnv',"
+        " max_episode_steps=50)\n"
+        "def reward(state, action, next_state):\n    return next_state[..., 0]\n"
+        "def never(state, action, next_state):\n    return torch.zeros_like(state[..., 0])\n"
+        "TASKS['row_module:Row-v0'] = lambda: Task('row_module:Row-v0', 3, 1, 0.9, reward, never)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        task = make_training_task("row_module:Row-v0")
+        assert (task.learns_outcome, task.task.discount, task.steps) == (False, 0.9, 50)
+    assert isinstance(task.make().unwrapped, PendulumEnv)
+    del TASKS["row_module:Row-v0"], gym.registry["Row-v0"]
 
 
 def test_an_environment_that_fails_to_start_says_so():
@@ -102,3 +122,18 @@ def test_actions_of_an_agent_are_scaled_to_the_environments():
     assert float(seen.reward(top, top, top)) == 5.0
     assert float(seen.terminated(top, top, top)) == 1.0
     assert float(seen.terminated(top, 0.5 * top, top)) == 0.0
+
+
+def test_an_agent_sees_the_true_dynamics_of_its_own_actions():
+    """They step as the environment does, whose actions are five times as large."""
+    training = make_training_task("maac_bench/DoubleIntegrator-v0")
+    env, action = training.make(), np.array([0.3], np.float32)
+    state = torch.tensor(env.reset(seed=1)[0])
+    following = torch.tensor(env.step(action)[0])
+    true = training.task.true.dynamics
+    found = true.step(state, torch.tensor(action), ModelNoise(torch.zeros(2)))
+    torch.testing.assert_close(found, following, rtol=0, atol=0.2)  # the process noise
+    pushed = true.step(state, torch.tensor(action) + 1.0, ModelNoise(torch.zeros(2))) - found
+    lqg = training.task.true.dynamics.dynamics
+    torch.testing.assert_close(pushed, 5.0 * lqg.B[:, 0])
+    assert true.members == 0

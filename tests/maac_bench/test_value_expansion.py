@@ -55,6 +55,17 @@ def test_candidates_are_the_sums_worked_out_by_hand():
     )
 
 
+@pytest.mark.parametrize("temperature", [0, 0.0])
+def test_without_a_temperature_infinite_densities_do_not_count(temperature):
+    """A deterministic policy's."""
+    path, one = imagined([2.0], [float("inf")], [1.0, 0.9]), torch.ones(1)
+    candidates = expansion_candidates(one, 0.5 * one, path, [one, 10.0 * one], temperature)
+    assert candidates.flatten().tolist() == [1.5, 1.0 + 0.5 * (2.0 + 9.0)]
+    path = imagined([2.0, 3.0], [float("inf")] * 2, [1.0, 0.9, 0.81])
+    targets = path_targets(path, 10.0 * one, temperature)
+    assert torch.cat(targets).tolist() == pytest.approx([2.0 + 0.9 * 12.0, 12.0])
+
+
 def test_nothing_counts_after_a_real_end():
     values = [torch.tensor([x]) for x in (10.0, 20.0)]
     path = imagined([2.0], [0.0], [1.0, 0.9])

@@ -11,6 +11,7 @@ from maac_bench.config import to_dict
 from maac_bench.presets import preset
 from reports.comparison import THRESHOLDS, compare
 from reports.comparison_output import beside_published, describe, read_published
+from reports.style import BLUE, PALETTE, RED, series_colors
 from tests.reports.made_runs import TASK, make_run
 
 
@@ -217,6 +218,30 @@ def test_the_command_prints_writes_and_draws(runs, tmp_path, capsys):
     written = pd.read_csv(table)
     assert list(written["algo"]) == ["maac", "sac"]
     assert list(written["final"]) == [5, 2.5]
+
+
+def test_any_number_of_unknown_names_is_drawn(runs, tmp_path):
+    """Published curves are called what the user's file is called."""
+    for name in ("theirs", "others"):
+        (tmp_path / f"{name}.csv").write_text("step,time,reward,seed\n500,1,10,0\n1000,2,30,0\n")
+    curves = [str(tmp_path / f"{name}.csv") for name in ("theirs", "others")]
+    figure = tmp_path / "figure.png"
+    assert main(["compare", str(runs), "--curves", *curves, "--figure", str(figure)]) == 0
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_series_of_one_picture_have_colours_of_their_own():
+    preferred = {"a": RED, "b": RED, "c": BLUE}
+    colors = series_colors(["a", "b", "c", "d"], preferred)
+    assert (colors["a"], colors["c"]) == (RED, BLUE)
+    assert len(set(colors.values())) == 4
+    names = [str(k) for k in range(len(PALETTE) + 3)]
+    many = series_colors(names, {})
+    assert list(many) == names
+    assert set(many.values()) == set(PALETTE)
+    assert list(series_colors(names[:9], dict(zip(names, PALETTE, strict=False))).values())[:8] == [
+        *PALETTE
+    ]
 
 
 def refusal(capsys, *arguments: object) -> str:

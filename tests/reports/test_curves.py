@@ -100,11 +100,13 @@ def test_an_algorithm_that_fails_does_not_set_the_scale(others):
 
 
 def test_times_count_a_stack_once():
-    data = curves(sac={0: [1, 1], 1: [1]}).assign(profile="quick", seconds=3.0, seconds_update=1.5)
+    parts = {"seconds_update": 1.5, "seconds_model": 0.3, "seconds_branch": 0.6}
+    data = curves(sac={0: [1, 1], 1: [1]}).assign(profile="quick", seconds=3.0, **parts)
     row = timing_table(data).iloc[0]
     assert (row["seeds"], row["env_steps"], row["seconds"]) == (2, 400, 6.0)
     assert row["seconds_per_1000_steps"] == pytest.approx(15.0)
     assert row["update_share"] == pytest.approx(0.5)
+    assert row["model_share"] == pytest.approx(0.3)
 
 
 def published_figure(folder, data: pd.DataFrame, episodes: int):

@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 
 from maac_bench.__main__ import main as maac_bench
+from reports.ablations.figure import COLORS as ABLATIONS
+from reports.figure2.figure import COLORS as FIGURE2
 from reports.files import ROOT
 from reports.page.__main__ import main
 from reports.page.build import build_page
@@ -118,6 +120,16 @@ def test_no_line_is_black_on_a_dark_page(committed):
         assert "#000000" not in {color.lower() for color in group["colors"].values()}
 
 
+def test_series_of_a_chart_have_colours_of_their_own_and_those_of_the_figure(committed):
+    groups = Page(committed).data
+    for name, group in groups.items():
+        for chart in group["charts"]:
+            colors = [group["colors"][series["name"]] for series in chart["series"]]
+            assert len(set(colors)) == len(colors), name
+    assert groups["figure2-quick-data"]["colors"] == FIGURE2
+    assert groups["ablations-critic-unit-baseline-data"]["colors"]["mbpo"] == ABLATIONS["mbpo"]
+
+
 def test_intervals_of_few_seeds_are_not_called_95_percent(committed):
     """Under the charts and under the tables: by the profile's own number of seeds."""
     reports = ROOT / "reports" / "ablations"
@@ -143,7 +155,9 @@ def test_embedded_errors_are_figure_3s_table(committed):
 
 def test_what_is_missing_is_named(reduced):
     text = build_page(reduced)
-    assert "Not run yet: profiles paper-size, paper-size-gpu, paper." in text  # figure2
+    assert (
+        "Not run yet: profiles other-tasks, paper-size, paper-size-gpu, paper." in text
+    )  # figure2
     assert text.count("Not run yet: profiles quick, paper.") == 2  # figure3 and estimators
     names = "mujoco, plus, critic-unit, hopper, walker2d, paper-size, paper-size-critic-unit"
     assert f"Not run yet: profiles {names}, paper." in text  # gradient_error

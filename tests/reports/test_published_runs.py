@@ -32,8 +32,9 @@ def make(run: TrainingRun, runs: Path, episodes: int, **record: object) -> Path:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(identity(run)))
     (folder / "provenance.json").write_text(json.dumps({"commit": "abc", **record}))
-    lines = [f"{k},{200 * k},{k},2,1" for k in range(1, episodes + 1)]
-    header = "rollout,env_steps,return,seconds,seconds_update"
+    lines = [f"{k},{200 * k},{k},2,1,0.25,0.25" for k in range(1, episodes + 1)]
+    parts = "seconds,seconds_update,seconds_model,seconds_branch"
+    header = f"rollout,env_steps,return,{parts}"
     for seed in run.seeds:
         (folder / f"seed-{seed}").mkdir()
         (folder / f"seed-{seed}" / "metrics.csv").write_text("\n".join([header, *lines]) + "\n")
