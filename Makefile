@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 TORCH  := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup figure2 figure3 table1 gradient-error parity ablations estimators figures report test test-all check lint format types bench bench-cuda bench-run first-use clean clean-runs
+.PHONY: help setup figure2 figure3 table1 gradient-error parity ablations estimators figures report test test-all check lint format types bench bench-cuda bench-run first-use jacobians clean clean-runs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ table1: setup ## evaluate the trained maac policies with and without planning; P
 
 gradient-error: setup ## train maac on HalfCheetah and measure its gradient against true dynamics (hours)
 	@$(BIN)/maac-bench figure gradient_error $(addprefix --profile ,$(PROFILE))
+
+jacobians: setup ## the simulator's Jacobian against differences of whole steps -> reports/gradient_error/jacobians.csv
+	@$(BIN)/python -m reports.gradient_error.jacobians
 
 parity: setup $(VENV)/.peers ## train SAC here and in stable-baselines3 (an hour or so) and draw both
 	@$(BIN)/maac-bench figure parity $(addprefix --profile ,$(PROFILE))

@@ -4,11 +4,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
 
 from maac_bench.checkpoint import capture
 from maac_bench.config import to_dict
 from maac_bench.run import RunDirectory
+from maac_bench.tasks import TASKS, make_training_task
 from tests.maac_bench.trainers import tiny_config, tiny_trainer, tiny_training
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +32,27 @@ def test_there_are_documents_with_links():
     assert any("](docs/errata.md)" in path.read_text() for path in DOCUMENTS)
 
 
+def test_the_readmes_environment_is_one_that_agents_can_learn(tmp_path, monkeypatch):
+    """With outcomes learned, and with the functions that the second block adds to the module."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for name, text in (("my_module", blocks[0]), ("my_known_module", "".join(blocks[:2]))):
+        module = text.replace("my_module:", f"{name}:")
+        (tmp_path / f"{name}.py").write_text(module.replace("MyEnv-v0", f"MyEnv{len(name)}-v0"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("maac_bench.tasks.TASKS", dict(TASKS))
+    for name, learns in (("my_module", True), ("my_known_module", False)):
+        training = make_training_task(f"{name}:MyEnv{len(name)}-v0")
+        assert training.learns_outcome == learns
+        env = training.make()
+        check_env(env.unwrapped, skip_render_check=True)
+        state, _ = env.reset(seed=1)
+        following, reward, *_ = env.step(np.array([0.5], np.float32))
+        if not learns:
+            row = [torch.tensor(x) for x in (state, np.array([0.5], np.float32), following)]
+            assert float(training.task.reward(*row)) == pytest.approx(reward)
+            assert float(training.task.terminated(*row)) == 0.0
+
+
 def test_the_readmes_python_runs(tmp_path, monkeypatch):
     """Every block, one after another, on a small run in the place of the one it names."""
     cheetah, config = "maac_bench/HalfCheetah-v0", tiny_config()
@@ -41,7 +66,8 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch):
     trainer.close()
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
+    monkeypatch.setattr("maac_bench.tasks.TASKS", dict(TASKS))
     for block in blocks:
         names: dict[str, Any] = {}
         exec(block, names)
