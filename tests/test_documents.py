@@ -32,6 +32,7 @@ def test_there_are_documents_with_links():
     assert any("](docs/errata.md)" in path.read_text() for path in DOCUMENTS)
 
 
+@pytest.mark.filterwarnings("ignore:.*A Box observation space")
 def test_the_readmes_environment_is_one_that_agents_can_learn(tmp_path, monkeypatch):
     """With outcomes learned, and with the functions that the second block adds to the module."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
