@@ -1,6 +1,7 @@
 """`maac-bench train` from the command line."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -146,16 +147,20 @@ def start(folder) -> list[str]:
     return ["train", "--out", str(folder), *SMALL, "--seeds", "0", "1", "--rollouts", "4"]
 
 
-@pytest.mark.slow
 def test_a_killed_process_leaves_a_run_that_ends_up_the_same(tmp_path, capsys):
-    """SIGKILL after a checkpoint, at whatever the process was doing."""
+    """SIGKILL at a random moment after the second checkpoint, before the fourth."""
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     command = [sys.executable, "-m", "maac_bench", *start(killed)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        while not (killed / "checkpoint" / "rollout-000002.json").exists():
-            assert process.poll() is None, "it ended before its second checkpoint"
-            time.sleep(0.02)
-        time.sleep(0.3)
+        reached = []
+        for k in (1, 2):
+            while not (killed / "checkpoint" / f"rollout-{k:06d}.json").exists():
+                assert process.poll() is None, f"it ended before its checkpoint {k}"
+                time.sleep(0.005)
+            reached.append(time.monotonic())
+        delay = random.uniform(0.0, 1.5 * (reached[1] - reached[0]))
+        print(f"killed {delay:.3f} s after the second checkpoint")  # shown if the test fails
+        time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
     assert not (killed / "checkpoint" / "rollout-000004.json").exists()

@@ -143,3 +143,15 @@ def test_an_address_can_hide_curves(tmp_path, reduced):
     assert 'data-series="maac"' not in seen["whole"]
     assert 'data-seed="1"' not in seen["whole"]
     assert 'data-series="maac"' in seen["without_maac"]  # pressed: shown again
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_the_committed_page_in_a_browser(tmp_path):
+    """On a phone: every image of every report, and nothing wider than the screen."""
+    text = build_page(ROOT / "reports")
+    seen = probe(tmp_path, text, 360)
+    assert seen["overflow"] == 0
+    assert len(seen["images"]) == text.count("<img ") > 20
+    assert all(seen["images"])
+    assert 'data-series="mbpo"' in seen["whole"]
