@@ -48,17 +48,18 @@ class Train:
     """fuse the update with torch.compile (a minute at the start); auto: with a C++ compiler
     and Python's headers"""
     threads: int | None = None
-    """CPU threads; default: all cores"""
+    """CPU threads; default: 1 for tiny, which gains nothing from more; otherwise all cores"""
     keep_every: int = 0
     """rollouts between checkpoints that stay; 0: only the last two"""
 
     def execute(self) -> None:
         """Train."""
-        if self.threads is not None:
+        threads = 1 if self.threads is None and self.size == "tiny" else self.threads
+        if threads is not None:
             most = 4 * (os.cpu_count() or 1)
-            if not 1 <= self.threads <= most:
-                raise ValueError(f"threads must be 1 to {most} here, got {self.threads}")
-            torch.set_num_threads(self.threads)
+            if not 1 <= threads <= most:
+                raise ValueError(f"threads must be 1 to {most} here, got {threads}")
+            torch.set_num_threads(threads)
         self._require_effect()
         compiled = {"auto": None, "yes": True, "no": False}[self.compile]
         settings = RunSettings(

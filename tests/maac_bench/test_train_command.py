@@ -65,6 +65,22 @@ def test_every_option_of_the_command_arrives(tmp_path, monkeypatch):
         assert origin["configuration"]["threads"] == 2
 
 
+@pytest.mark.parametrize(("size", "threads"), [("tiny", 1), ("small", 3)])
+def test_tiny_nets_have_one_thread_unless_asked(size, threads, tmp_path, monkeypatch):
+    monkeypatch.setattr("maac_bench.cli.train.train", lambda *_given: None)
+    monkeypatch.setattr("maac_bench.cli.train.checkpoint_rollouts", lambda _path: [7])
+    before = torch.get_num_threads()
+    arguments = ["train", "--task", PENDULUM, "--size", size, "--out", str(tmp_path / "run")]
+    try:
+        torch.set_num_threads(3)
+        main(arguments)
+        assert torch.get_num_threads() == threads
+        main([*arguments, "--threads", "2"])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
