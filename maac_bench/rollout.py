@@ -63,17 +63,30 @@ def rollout(problem: Problem, policy: Policy, start: Tensor, noise: RolloutNoise
         noise: pre-drawn noise of H transitions.
 
     Raises:
-        ValueError: the noises of actions and model differ in number.
+        ValueError: the noises of actions and model differ in number, or are of another batch than
+            the start states.
     """
     if len(noise.action) != len(noise.model):
         raise ValueError(
             f"{len(noise.action)} action noises do not fit {len(noise.model)} model noises"
         )
 
+    for drawn, axes in ((noise.terminal, 2), *((action, 1) for action in noise.action)):
+        _require_batch(start.shape[:-1], drawn.shape[:-axes])
+
     def act(t: int, state: Tensor) -> Action:
         return policy.sample(state, noise.action[t])
 
     return unroll(problem, act, start, noise.model)
+
+
+def _require_batch(states: Sequence[int], noises: Sequence[int]) -> None:
+    """ValueError unless the axes can be broadcast against each other."""
+    pairs = zip(reversed(states), reversed(noises), strict=False)
+    if any(a != b and 1 not in (a, b) for a, b in pairs):
+        raise ValueError(
+            f"noise of batch {list(noises)} does not fit start states of batch {list(states)}"
+        )
 
 
 class Terminal(NamedTuple):

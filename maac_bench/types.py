@@ -106,7 +106,10 @@ class Policy(Protocol):
         """The action without noise, [..., m]."""
 
     def sample(self, state: Tensor, noise: Tensor) -> Action:
-        """The reparameterised action for standard normal noise [..., m]."""
+        """The reparameterised action for standard normal noise [..., m].
+
+        The leading axes of state and noise are broadcast: K noises for one state are K actions.
+        """
 
     def log_prob(self, state: Tensor, raw: Tensor) -> Tensor:
         """Log-density of the action whose unsquashed value is `raw`, [...]."""

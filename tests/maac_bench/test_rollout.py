@@ -76,6 +76,20 @@ def test_noise_that_does_not_match_in_length_is_refused():
         rollout(problem, case.policy, torch.zeros(2, 3, 3), noise._replace(model=noise.model[:-1]))
 
 
+@pytest.mark.parametrize("horizon", [0, 2])
+def test_noise_of_another_batch_is_refused(horizon):
+    case, problem, noise, _ = run(horizon)
+    complaint = r"noise of batch \[2, 3\] does not fit start states of batch \[2, 4\]"
+    with pytest.raises(ValueError, match=complaint):
+        rollout(problem, case.policy, torch.zeros(2, 4, 3), noise)
+    action = tuple(torch.zeros(2, 5, 2) for _ in noise.action)
+    if action:
+        with pytest.raises(ValueError, match=r"noise of batch \[2, 5\]"):
+            rollout(problem, case.policy, torch.zeros(2, 3, 3), noise._replace(action=action))
+    once = rollout(problem, case.policy, torch.zeros(2, 1, 3), noise)
+    assert once.discounts[-1].shape == ((2, 3) if horizon else (2, 1)), "one state for all noises"
+
+
 def test_every_row_ends_in_its_own_time():
     """Row k ends after its k-th step; the third one goes on."""
     step = [0]
