@@ -79,7 +79,8 @@ def rows() -> list[Row]:
     found.append(measure("maac_step_bfloat16", "maac-bfloat16"))
     found.append(measure_fit("model_gradient_eager", compiled=False))
     found.append(measure_fit("model_gradient", compiled=True))
-    found += [measure(f"sac_step_{count}_seeds", "sac", count) for count in (2, 4, 8)]
+    for algorithm in ("sac", "maac"):
+        found += [measure(f"{algorithm}_step_{n}_seeds", algorithm, n) for n in (2, 4, 8)]
     return found
 
 
