@@ -26,6 +26,13 @@ named.</p>
 <noscript><p class="missing">The learning curves need JavaScript; the figures, tables and texts do
 not.</p></noscript>
 """
+_BENCHMARKS = (
+    ("", "make bench", "One update or gradient"),
+    ("cuda", "make bench-cuda", "One update on a GPU, all seeds together"),
+    ("long_run", "make bench-run", "A run that is as old as the paper's"),
+    ("first_use", "make first-use", "The main commands in a fresh clone"),
+)
+"""Folder, command, and what is measured."""
 
 
 def write_page(reports: Path, out: Path) -> int:
@@ -66,7 +73,7 @@ def build_page(reports: Path) -> str:
         f'<nav aria-label="contents"><ul>{links}</ul></nav>\n',
         _claims(reports),
         *(section_html(reports, name) for name in SECTIONS),
-        _benchmarks(reports.parent / "benchmarks" / "results.csv"),
+        _benchmarks(reports.parent / "benchmarks"),
         _errata(reports.parent / "docs" / "errata.md"),
     ]
     style = (_HERE / "page.css").read_text(encoding="utf-8")
@@ -96,21 +103,19 @@ def _claims(reports: Path) -> str:
     )
 
 
-def _benchmarks(path: Path) -> str:
-    if not path.exists():
-        text = '<p class="missing">Not run yet: <code>make bench</code>.</p>\n'
-    elif (path.parent / "provenance.json").exists():
-        text = benchmark_html(path) + origin_html(path.parent)
-    else:
-        text = (
-            f"{benchmark_html(path)}"
-            '<p class="origin"><code>make bench</code> · wall-clock times of one machine, which do '
-            "not repeat to the digit; no commit or version is recorded with them</p>\n"
-        )
+def _benchmarks(folder: Path) -> str:
+    parts = []
+    for name, command, what in _BENCHMARKS:
+        path = folder / name / "results.csv"
+        parts.append(f"<h3>{what}</h3>\n")
+        if path.exists():
+            parts.append(benchmark_html(path) + origin_html(path.parent))
+        else:
+            parts.append(f'<p class="missing">Not run yet: <code>{command}</code>.</p>\n')
     return (
         '<section id="benchmarks">\n<h2>Benchmarks</h2>\n'
-        "<p>Milliseconds of one gradient or update, beside the time of the same matrix products "
-        f"alone (the floor).</p>\n{text}</section>\n"
+        "<p>Wall-clock times of one machine, which do not repeat to the digit. The floor is the "
+        f"time of the same matrix products alone.</p>\n{''.join(parts)}</section>\n"
     )
 
 

@@ -130,6 +130,18 @@ def test_series_of_a_chart_have_colours_of_their_own_and_those_of_the_figure(com
     assert groups["ablations-critic-unit-baseline-data"]["colors"]["mbpo"] == ABLATIONS["mbpo"]
 
 
+def test_every_benchmark_is_shown_with_its_origin(committed):
+    part = committed.partition('id="benchmarks"')[2].partition("</section>")[0]
+    tables = [
+        *(ROOT / "benchmarks").glob("results.csv"),
+        *(ROOT / "benchmarks").glob("*/results.csv"),
+    ]
+    assert len(tables) >= 3
+    assert part.count("<table") == part.count('class="origin"') == len(tables)
+    assert part.count("Not run yet") == 4 - len(tables)
+    assert "Not as recorded" not in part
+
+
 def test_intervals_of_few_seeds_are_not_called_95_percent(committed):
     """Under the charts and under the tables: by the profile's own number of seeds."""
     reports = ROOT / "reports" / "ablations"
