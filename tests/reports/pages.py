@@ -76,3 +76,14 @@ def make_reports(folder: Path) -> Path:
     make_curves(reports / "figure2", "quick", "maac_bench/Pendulum-v0")
     make_curves(reports / "figure2" / "mujoco", "mujoco", "maac_bench/HalfCheetah-v0")
     return reports
+
+
+def curves_of(group: dict) -> set[tuple]:
+    """Every point of a group of charts: chart, series, seed, x, y."""
+    return {
+        (chart["title"], series["name"], int(seed), x, y)
+        for chart in group["charts"]
+        for series in chart["series"]
+        for seed, curve in series["seeds"].items()
+        for x, y in zip(curve["x"], curve["y"], strict=True)
+    }

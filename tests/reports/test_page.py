@@ -1,7 +1,5 @@
 """The page of all reports: complete, self-contained, and the numbers of the tables."""
 
-import base64
-import io
 import json
 import os
 import re
@@ -12,11 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from PIL import Image
 
 from maac_bench.__main__ import main as maac_bench
-from reports.ablations.figure import COLORS as ABLATIONS
-from reports.figure2.figure import COLORS as FIGURE2
 from reports.files import ROOT
 from reports.page.__main__ import main
 from reports.page.build import build_page
@@ -25,12 +20,7 @@ from reports.page.mathml import mathml
 from reports.page.sections import SECTIONS
 from reports.provenance import publish, record
 from reports.registry import REPORTS
-from tests.reports.pages import Page, make_reports
-
-
-@pytest.fixture(scope="module")
-def committed() -> str:
-    return build_page(ROOT / "reports")
+from tests.reports.pages import Page, curves_of, make_reports
 
 
 @pytest.fixture
@@ -38,66 +28,10 @@ def reduced(tmp_path) -> Path:
     return make_reports(tmp_path)
 
 
-def test_nothing_is_loaded_from_elsewhere(committed):
-    page = Page(committed)
-    assert page.loads
-    assert all(source.startswith("data:") for source in page.loads)
-    assert "url(" not in page.style
-    assert "@import" not in page.style
-    script = committed.rpartition("<script>")[2]
-    assert not re.search(r"\b(fetch|import|XMLHttpRequest|WebSocket|Worker)\b", script)
-    assert re.findall(r"url\(.", script) == ["url(#"]
-    assert len(committed.encode()) < 12e6
-
-
-def test_every_image_is_a_png_of_the_stated_size(committed):
-    images = Page(committed).images
-    assert len(images) >= 6
-    assert len({image["src"] for image in images}) == len(images)
-    for image in images:
-        data = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"), validate=True)
-        picture = Image.open(io.BytesIO(data))
-        assert picture.format == "PNG"
-        assert picture.size == (int(image["width"]), int(image["height"]))
-        picture.load()
-        assert image["alt"]
-
-
-def test_every_link_within_the_page_leads_somewhere(committed):
-    page = Page(committed)
-    assert len(set(page.anchors)) == len(page.anchors)
-    inner = [link for link in page.links if not link.startswith(("http://", "https://"))]
-    assert {"#figure3", "#errata"} <= set(inner)
-    assert {link.removeprefix("#") for link in inner} <= set(page.anchors)
-
-
-def test_every_report_is_there_with_its_origin(committed):
-    for name in SECTIONS:
-        assert f'<section id="{name}">' in committed
-    for path in [
-        *ROOT.glob("reports/*/provenance.json"),
-        *ROOT.glob("reports/*/*/provenance.json"),
-    ]:
-        if path.parent.name in SECTIONS or path.parent.parent.name in SECTIONS:
-            assert json.loads(path.read_text())["commit"].split()[0] in committed
-    assert "Errata of" in committed
-    assert "gradient_pathwise" in committed
-
-
 def test_the_profiles_are_those_that_can_be_run():
     for name, report in REPORTS.items():
         if name in SECTIONS:
             assert set(SECTIONS[name].profiles) == set(report.profiles), name
-
-
-def curves_of(group: dict) -> set[tuple]:
-    return {
-        (chart["title"], series["name"], int(seed), x, y)
-        for chart in group["charts"]
-        for series in chart["series"]
-        for seed, curve in series["seeds"].items()
-        for x, y in zip(curve["x"], curve["y"], strict=True)
-    }
 
 
 def test_embedded_curves_are_the_table(reduced):
@@ -111,58 +45,6 @@ def test_embedded_curves_are_the_table(reduced):
     # Two seeds, 100.5 k and 201 k: their mean, and the extremes as the interval.
     assert line["y"][1] == pytest.approx(100.5 * 3 - 28)
     assert (line["low"][1], line["high"][1]) == (pytest.approx(173), pytest.approx(374))
-
-
-def test_no_line_is_black_on_a_dark_page(committed):
-    groups = Page(committed).data
-    assert any("maac-plain" in group["colors"] for group in groups.values())
-    for group in groups.values():
-        assert "#000000" not in {color.lower() for color in group["colors"].values()}
-
-
-def test_series_of_a_chart_have_colours_of_their_own_and_those_of_the_figure(committed):
-    groups = Page(committed).data
-    for name, group in groups.items():
-        for chart in group["charts"]:
-            colors = [group["colors"][series["name"]] for series in chart["series"]]
-            assert len(set(colors)) == len(colors), name
-    assert groups["figure2-quick-data"]["colors"] == FIGURE2
-    assert groups["ablations-critic-unit-baseline-data"]["colors"]["mbpo"] == ABLATIONS["mbpo"]
-
-
-def test_every_benchmark_is_shown_with_its_origin(committed):
-    part = committed.partition('id="benchmarks"')[2].partition("</section>")[0]
-    tables = [
-        *(ROOT / "benchmarks").glob("results.csv"),
-        *(ROOT / "benchmarks").glob("*/results.csv"),
-    ]
-    assert len(tables) >= 3
-    assert part.count("<table") == part.count('class="origin"') == len(tables)
-    assert part.count("Not run yet") == 4 - len(tables)
-    assert "Not as recorded" not in part
-
-
-def test_intervals_of_few_seeds_are_not_called_95_percent(committed):
-    """Under the charts and under the tables: by the profile's own number of seeds."""
-    reports = ROOT / "reports" / "ablations"
-    for profile, words in (("quick", "nominal 95 %"), ("mujoco", "about the seeds' range")):
-        part = committed.partition(f'id="ablations-{profile}"')[2].partition("<h3 ")[0]
-        assert part.count(f"with its {words}") + part.count(f"its bootstrap band ({words}") == 1
-        assert len(re.findall(rf"over seeds and (bootstrap band \()?{words}", part)) == 1
-        folder = reports if profile == "quick" else reports / profile
-        seeds = pd.read_csv(folder / "summary.csv")["n"].min()
-        assert (seeds >= 4) == (profile == "quick")
-
-
-def test_embedded_errors_are_figure_3s_table(committed):
-    group = Page(committed).data["figure3-quick-data"]
-    table = pd.read_csv(ROOT / "reports" / "figure3" / "data.csv")
-    table = table[(table["critic"] == "learned") & (table["reference"] == "return")]
-    table = table[(table["regime"] == "few") & table["gain"].isin(["poor", "near-optimal"])]
-    titles = table["regime"] + " data, " + table["gain"] + " gain"
-    names = table["dynamics"] + " dynamics"
-    columns = (titles, names, table["seed"], table["horizon"], table["l1_error"])
-    assert curves_of(group) == set(zip(*columns, strict=True))
 
 
 def test_what_is_missing_is_named(reduced):
