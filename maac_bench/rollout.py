@@ -71,8 +71,10 @@ def rollout(problem: Problem, policy: Policy, start: Tensor, noise: RolloutNoise
             f"{len(noise.action)} action noises do not fit {len(noise.model)} model noises"
         )
 
-    for drawn, axes in ((noise.terminal, 2), *((action, 1) for action in noise.action)):
-        _require_batch(start.shape[:-1], drawn.shape[:-axes])
+    batch: tuple[int, ...] = start.shape[:-1]
+    for drawn in (*noise.action, *(model.normal for model in noise.model)):
+        batch = _broadcast(batch, drawn.shape[:-1])
+    _broadcast(batch, noise.terminal.shape[:-2])
 
     def act(t: int, state: Tensor) -> Action:
         return policy.sample(state, noise.action[t])
@@ -80,13 +82,15 @@ def rollout(problem: Problem, policy: Policy, start: Tensor, noise: RolloutNoise
     return unroll(problem, act, start, noise.model)
 
 
-def _require_batch(states: Sequence[int], noises: Sequence[int]) -> None:
-    """ValueError unless the axes can be broadcast against each other."""
-    pairs = zip(reversed(states), reversed(noises), strict=False)
-    if any(a != b and 1 not in (a, b) for a, b in pairs):
+def _broadcast(states: Sequence[int], noises: Sequence[int]) -> tuple[int, ...]:
+    """The axes that both have together; ValueError if there are none."""
+    length = max(len(states), len(noises))
+    padded = [(*[1] * (length - len(axes)), *axes) for axes in (states, noises)]
+    if any(a != b and 1 not in (a, b) for a, b in zip(*padded, strict=True)):
         raise ValueError(
             f"noise of batch {list(noises)} does not fit start states of batch {list(states)}"
         )
+    return tuple(b if a == 1 else a for a, b in zip(*padded, strict=True))
 
 
 class Terminal(NamedTuple):

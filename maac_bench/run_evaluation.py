@@ -122,10 +122,13 @@ def begins_with(longer: pd.DataFrame, table: pd.DataFrame) -> bool:
     beginning of a longer one.
     """
     key = ["seed", "rollout", "episode"]
-    if not {*key, "return"} <= set(longer.columns) or len(longer) <= len(table):
+    columns = [*key, "return"]
+    if not set(columns) <= set(longer.columns) or len(longer) <= len(table):
         return False
-    both = table.merge(longer, on=key, suffixes=("", "_longer"))
-    return len(both) == len(table) and np.allclose(both["return"], both["return_longer"])
+    known = longer[columns].apply(pd.to_numeric, errors="coerce").dropna(subset=key)
+    both = table[columns].merge(known, on=key, suffixes=("", "_longer"))
+    one, other = both["return"], both["return_longer"]
+    return len(both) == len(table) and np.allclose(one, other, equal_nan=True)
 
 
 def require_finite_returns(table: pd.DataFrame) -> None:

@@ -105,7 +105,7 @@ def gradient_error(
 
     Raises:
         ValueError: no run, no checkpoint yet, a damaged one, a run without a model, or a task
-            whose true dynamics cannot be differentiated.
+            without true dynamics that can be started anywhere.
         FloatingPointError: a gradient is not finite.
     """
     identity, snapshot = read_identity(path), require_checkpoint(path, rollout)

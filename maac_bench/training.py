@@ -164,7 +164,10 @@ def _continue(
 
 def _without_failures(run: RunDirectory, trainer: Trainer, snapshot: Snapshot) -> Snapshot:
     """Keep the states of the seeds that failed, before and after; the others' go on."""
-    before = load_checkpoint(run.path)  # not replaced yet: the rollout can be repeated from it
+    try:  # not replaced yet: the rollout can be repeated from it
+        before = load_checkpoint(run.path)
+    except ValueError:  # damaged meanwhile, which is no reason to stop the others
+        before = None
     for failure in trainer.failures:
         place = [trainer.seeds.index(failure.seed)]
         started = None if before is None else before.select(place)

@@ -61,7 +61,7 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch):
     for _ in range(2):
         trainer.rollout()
     identity = {"task": cheetah, "algorithm": "maac", "seeds": [0, 1], "config": to_dict(config)}
-    run = RunDirectory(tmp_path / "runs" / "cheetah", identity, {})
+    run = RunDirectory(tmp_path / "runs" / "cart", identity, {})
     run.save(capture(trainer))
     run.close()
     trainer.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 import tyro
 
 from maac_bench.planning import PlannerSettings
@@ -73,7 +74,7 @@ class Evaluate:
         # Printed first: whatever happens to the file, it was not for nothing.
         kind = "evaluation-mpc" if self.mpc else "evaluation"
         path = self.directory / f"{_result_name(kind, self.rollout)}.csv"
-        if path.exists() and begins_with(read_csv(path, []), table):
+        if _has_more(path, table):
             print(f"{path} stays: it has these episodes and more")
         else:
             write_csv(table, path)
@@ -81,6 +82,14 @@ class Evaluate:
         if self.video is not None:
             filmed = record_video(run, self.video, planner)
             print(f"{self.video}: an episode of return {filmed:.1f}")
+
+
+def _has_more(path: Path, table: pd.DataFrame) -> bool:
+    """Whether a file has this evaluation and further episodes; a damaged one has not."""
+    try:
+        return path.exists() and begins_with(read_csv(path, []), table)
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)

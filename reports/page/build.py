@@ -114,8 +114,8 @@ def _benchmarks(folder: Path) -> str:
             parts.append(f'<p class="missing">Not run yet: <code>{command}</code>.</p>\n')
     return (
         '<section id="benchmarks">\n<h2>Benchmarks</h2>\n'
-        "<p>Wall-clock times of one machine, which do not repeat to the digit. The floor is the "
-        f"time of the same matrix products alone.</p>\n{''.join(parts)}</section>\n"
+        "<p>Wall-clock times of the machine named below each; they do not repeat to the digit. The "
+        f"floor is the time of the same matrix products alone.</p>\n{''.join(parts)}</section>\n"
     )
 
 

@@ -15,7 +15,7 @@ from maac_bench.episodes import Episodes
 from maac_bench.evaluation import run_episode
 from maac_bench.planning import PlannerSettings
 from maac_bench.run import RunDirectory
-from maac_bench.run_evaluation import OpenRun, evaluate_run, open_run
+from maac_bench.run_evaluation import OpenRun, begins_with, evaluate_run, open_run
 from tests.maac_bench.agents import make_record
 from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training
 
@@ -100,9 +100,13 @@ def test_a_shorter_evaluation_of_the_same_policies_does_not_replace_a_longer_one
         changed.to_csv(path / "evaluation.csv", index=False)
         assert main(["evaluate", str(path), "--episodes", "1"]) == 0
         assert len(pd.read_csv(path / "evaluation.csv")) == 2, column
-    other[["seed"]].to_csv(path / "evaluation.csv", index=False)
-    assert main(["evaluate", str(path), "--episodes", "1"]) == 0
-    assert len(pd.read_csv(path / "evaluation.csv").columns) > 1
+    for damaged in ("", "seed\n3\n3\n3\n", other.assign(seed="x").to_csv(index=False)):
+        (path / "evaluation.csv").write_text(damaged)
+        assert main(["evaluate", str(path), "--episodes", "1"]) == 0
+        assert set(pd.read_csv(path / "evaluation.csv")["seed"]) == {3, 4}
+    broken = other.assign(**{"return": [math.nan, *other["return"][1:]]})
+    assert begins_with(broken, broken[:2])
+    assert not begins_with(broken, other[:2])
 
 
 def test_the_spreads_printed_are_those_of_a_sample(trained, capsys, monkeypatch):

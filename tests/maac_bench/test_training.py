@@ -6,12 +6,13 @@ import sys
 import pytest
 from safetensors.torch import load_file
 
+from maac_bench.checkpoint import Snapshot, restore
 from maac_bench.products import fast_products
 from maac_bench.run import read_identity, read_metrics
 from maac_bench.run_checkpoints import checkpoint_rollouts
 from maac_bench.trainer import Trainer
 from maac_bench.training import RunSettings, train
-from tests.maac_bench.trainers import STEPS, break_policy, tiny_config, tiny_training
+from tests.maac_bench.trainers import PENDULUM, STEPS, break_policy, tiny_config, tiny_training
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +147,12 @@ def test_a_broken_seed_stops_and_the_other_is_finished_as_if_nothing_had_happene
     assert record["counters_before"]["rollouts"] == record["counters"]["rollouts"] - 1 == 2
     assert before["policy.0"].isfinite().all()
     assert len(before["real.0"][0]) < len(state["real.0"][0])
+    again = Trainer(tiny_training(PENDULUM), tiny_config("maac"), [seed])
+    restore(again, Snapshot(before, record["counters_before"]))
+    with monkeypatch.context() as patched:
+        break_policy(patched, seed=seed, rollout=2)
+        again.rollout()
+    assert again.failures[0].reason == record["reason"]
     assert table(broken, seed) == table(whole, seed)[:2]
     assert not (broken / f"seed-{rest}" / "failure.json").exists()
     for one, other in zip(table(broken, rest), table(whole, rest), strict=True):

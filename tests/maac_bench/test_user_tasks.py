@@ -9,6 +9,7 @@ import pytest
 import torch
 from gymnasium.envs.classic_control import PendulumEnv
 
+from analytic import double_integrator
 from maac_bench.tasks import TASKS, Task, _register, make_task, make_training_task
 from maac_bench.tasks.training import action_scale, with_unit_actions
 from maac_bench.types import ModelNoise
@@ -128,12 +129,15 @@ def test_an_agent_sees_the_true_dynamics_of_its_own_actions():
     """They step as the environment does, whose actions are five times as large."""
     training = make_training_task("maac_bench/DoubleIntegrator-v0")
     env, action = training.make(), np.array([0.3], np.float32)
+    true, errors = training.task.true.dynamics, []
     state = torch.tensor(env.reset(seed=1)[0])
-    following = torch.tensor(env.step(action)[0])
-    true = training.task.true.dynamics
-    found = true.step(state, torch.tensor(action), ModelNoise(torch.zeros(2)))
-    torch.testing.assert_close(found, following, rtol=0, atol=0.2)  # the process noise
-    pushed = true.step(state, torch.tensor(action) + 1.0, ModelNoise(torch.zeros(2))) - found
-    lqg = training.task.true.dynamics.dynamics
-    torch.testing.assert_close(pushed, 5.0 * lqg.B[:, 0])
+    for _ in range(200):
+        found = true.step(state, torch.tensor(action), ModelNoise(torch.zeros(2)))
+        state = torch.tensor(env.step(action)[0])
+        errors.append(state - found)
+    noise = torch.stack(errors).double()
+    W = torch.tensor(double_integrator().W)
+    assert (noise.mean(dim=0).abs() < 5.0 * (W.diagonal() / 200).sqrt() + 1e-6).all()
+    still, pushed = (true.step(state, torch.full((1,), a), ModelNoise(0 * state)) for a in (0, 1.0))
+    torch.testing.assert_close(pushed - still, 5.0 * true.dynamics.B[:, 0])
     assert true.members == 0
