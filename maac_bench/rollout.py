@@ -74,7 +74,6 @@ def rollout(problem: Problem, policy: Policy, start: Tensor, noise: RolloutNoise
     batch: tuple[int, ...] = start.shape[:-1]
     for drawn in (*noise.action, *(model.normal for model in noise.model)):
         batch = _broadcast(batch, drawn.shape[:-1])
-    _broadcast(batch, noise.terminal.shape[:-2])
 
     def act(t: int, state: Tensor) -> Action:
         return policy.sample(state, noise.action[t])
@@ -111,7 +110,12 @@ class Terminal(NamedTuple):
 
 
 def draw_terminal(problem: Problem, policy: Policy, state: Tensor, noise: Tensor) -> Terminal:
-    """Terminal actions at `state`, [..., n], for standard normal noise [..., K, m]."""
+    """Terminal actions at `state`, [..., n], for standard normal noise [..., K, m].
+
+    Raises:
+        ValueError: noise of another batch than the states.
+    """
+    _broadcast(state.shape[:-1], noise.shape[:-2])
     once = state.unsqueeze(-2)
     # One state, K actions: the policy's net works on the state once.
     action = policy.sample(once, noise)

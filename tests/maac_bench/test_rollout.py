@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from maac_bench.objectives.pathwise import actor_terms
 from maac_bench.rollout import draw_rollout_noise, rollout, transitions
 from maac_bench.streams import Streams
 from maac_bench.types import RolloutNoise
@@ -82,7 +83,7 @@ def test_noise_of_another_batch_is_refused(horizon):
     case, problem, noise, _ = run(horizon)
     complaint = r"noise of batch \[2, 3\] does not fit start states of batch \[2, 4\]"
     with pytest.raises(ValueError, match=complaint):
-        rollout(problem, case.policy, torch.zeros(2, 4, 3), noise)
+        actor_terms(problem, case.policy, torch.zeros(2, 4, 3), noise)
     action = tuple(torch.zeros(2, 5, 2) for _ in noise.action)
     if action:
         with pytest.raises(ValueError, match=r"noise of batch \[2, 5\]"):
