@@ -16,6 +16,7 @@ BATCH = 256
 """Samples per actor update; the size for which the sampling error is reported."""
 
 PARTS = ("truncation", "model", "critic", "interaction", "sampling", "total")
+_ROUNDING = 1e-12  # a sine below it is none
 _KEYS = ["regime", "gain", "seed", "horizon"]
 
 
@@ -67,11 +68,21 @@ def error_table(raw: pd.DataFrame) -> pd.DataFrame:
         table["l2_relative"] = np.linalg.norm(gradients - truth, axis=1) / true_size
         table["cosine"] = cosine
         table["norm_ratio"] = size / true_size
-        # min_c ||c g - g*|| / ||g*|| is the sine of the angle between them.
-        table["rescaled_error"] = np.sqrt(np.clip(1.0 - cosine**2, 0.0, None))
+        table["rescaled_error"] = _sine(gradients / size[:, None], truth / true_size[:, None])
         table["monte_carlo_error"] = np.linalg.norm(errors, axis=1)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
+
+
+def _sine(one: Array, other: Array) -> Array:
+    """Of the angle between unit vectors in rows: min_c ||c g - g*|| / ||g*||.
+
+    From what is left of one beside the other: sqrt(1 - cos^2) would be rounding below 1e-8, which
+    differs from processor to processor.
+    """
+    along = np.sum(one * other, axis=1, keepdims=True)
+    sine = np.linalg.norm(one - along * other, axis=1)
+    return np.where(sine > _ROUNDING, sine, 0.0)
 
 
 def decomposition_table(raw: pd.DataFrame) -> pd.DataFrame:

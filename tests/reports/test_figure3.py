@@ -133,11 +133,16 @@ def test_errors_by_hand():
     assert double["l2_relative"] == pytest.approx(1.0)
     assert double["cosine"] == pytest.approx(1.0)
     assert double["norm_ratio"] == pytest.approx(2.0)
-    assert double["rescaled_error"] == pytest.approx(0.0, abs=1e-6)
+    assert double["rescaled_error"] == 0.0
     assert double["monte_carlo_error"] == pytest.approx(0.3125**0.5)
     assert turned["cosine"] == pytest.approx(0.0, abs=1e-12)
     assert turned["rescaled_error"] == pytest.approx(1.0)
     assert turned["l2_relative"] == pytest.approx(5**0.5)
+    slightly = raw[:1].assign(
+        gradient_0=truth[0] - 1e-9 * truth[1], gradient_1=truth[1] + 1e-9 * truth[0]
+    )
+    small = error_table(slightly).query("reference == 'return'")["rescaled_error"].item()
+    assert small == pytest.approx(1e-9, rel=1e-5), "where a cosine is 1"
 
 
 def test_a_gradient_that_is_not_finite_is_named(raw):
