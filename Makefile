@@ -40,8 +40,8 @@ table1: setup ## evaluate the trained maac policies with and without planning; P
 gradient-error: setup ## train maac on HalfCheetah and measure its gradient against true dynamics (hours)
 	@$(BIN)/maac-bench figure gradient_error $(addprefix --profile ,$(PROFILE))
 
-jacobians: setup ## the simulator's Jacobian against differences of whole steps -> reports/gradient_error/jacobians.csv
-	@$(BIN)/python -m reports.gradient_error.jacobians
+jacobians: setup ## the simulator's Jacobian against differences of whole steps -> benchmarks/jacobians
+	@$(BIN)/python -m benchmarks.jacobians
 
 parity: setup $(VENV)/.peers ## train SAC here and in stable-baselines3 (an hour or so) and draw both
 	@$(BIN)/maac-bench figure parity $(addprefix --profile ,$(PROFILE))

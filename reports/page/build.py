@@ -30,6 +30,7 @@ _BENCHMARKS = (
     ("", "make bench", "One update or gradient"),
     ("cuda", "make bench-cuda", "One update on a GPU, all seeds together"),
     ("long_run", "make bench-run", "A run that is as old as the paper's"),
+    ("jacobians", "make jacobians", "The simulator's Jacobian beside differences of whole steps"),
     ("first_use", "make first-use", "The main commands in a fresh clone"),
 )
 """Folder, command, and what is measured."""

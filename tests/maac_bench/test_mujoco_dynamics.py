@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.jacobians import relative_error
 from maac_bench.tasks import make_env, make_task, make_training_task
 from maac_bench.tasks.mujoco_dynamics import (
     central_differences,
@@ -13,7 +14,6 @@ from maac_bench.tasks.mujoco_dynamics import (
 from maac_bench.tasks.mujoco_env import PaperEnv
 from maac_bench.tasks.mujoco_paper import PAPER_TASKS
 from maac_bench.types import ModelNoise
-from reports.gradient_error.jacobians import relative_error
 
 NAMES = [f"maac_bench/{name}-v0" for name in PAPER_TASKS]
 NOISE = ModelNoise(torch.zeros(()))
@@ -141,7 +141,7 @@ def test_the_jacobian_in_the_air(name, seed):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_jacobian_in_contact(name):
-    """A few of the states of `reports/gradient_error/jacobians.csv`."""
+    """A few of the states of `benchmarks/jacobians/results.csv`."""
     simulator, rows = mujoco_dynamics(name).simulator, episode(name, 100)
     touching = [row for row in rows if row[3]][::5][:10]
     assert len(touching) >= 5

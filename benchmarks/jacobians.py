@@ -1,4 +1,4 @@
-"""`make jacobians`: how far the simulator's Jacobian can be trusted in contact -> jacobians.csv.
+"""`make jacobians`: how far the simulator's Jacobian can be trusted in contact -> jacobians/.
 
 Beside it stand central differences of the whole step, which is another route: the Jacobian chains
 one of every sub-step.
@@ -14,9 +14,9 @@ import pandas as pd
 from maac_bench.tasks import make_env
 from maac_bench.tasks.mujoco_dynamics import Array, Simulator, mujoco_dynamics
 from maac_bench.tasks.mujoco_paper import PAPER_TASKS
-from reports.files import PUBLISHED_DIGITS, write_csv
+from reports import provenance
 
-FILE = Path(__file__).parent / "jacobians.csv"
+FOLDER = Path(__file__).parent / "jacobians"
 LIMITS = (1e-4, 1e-2)
 """Relative errors that a state counts as off beyond."""
 _EPISODES, _STEPS, _EVERY = 5, 500, 5
@@ -67,9 +67,11 @@ def jacobian_errors(name: str) -> dict[str, object]:
 
 def main() -> None:
     """Measure every task of the paper's family, write and print the table."""
+    episodes = {"seeds": list(range(_EPISODES)), "steps": _STEPS, "every": _EVERY}
+    origin = provenance.record("make jacobians", episodes)
     table = pd.DataFrame([jacobian_errors(f"maac_bench/{name}-v0") for name in PAPER_TASKS])
-    write_csv(table, FILE, PUBLISHED_DIGITS)
-    print(f"{table.to_string(index=False)}\nwritten: {FILE}")
+    provenance.publish({"results.csv": table}, FOLDER, origin)
+    print(f"{table.to_string(index=False)}\nwritten: {FOLDER / 'results.csv'}")
 
 
 if __name__ == "__main__":
