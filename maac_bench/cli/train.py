@@ -48,7 +48,7 @@ class Train:
     """fuse the update with torch.compile (a minute at the start); auto: with a C++ compiler
     and Python's headers"""
     threads: int | None = None
-    """CPU threads; default: 1 for tiny, which gains nothing from more; otherwise all cores"""
+    """CPU threads; default: 1 for tiny, otherwise all cores"""
     keep_every: int = 0
     """rollouts between checkpoints that stay; 0: only the last two"""
 
