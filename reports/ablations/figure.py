@@ -23,6 +23,7 @@ COLORS = {
     "maac-plus-unbounded": PURPLE,
     "maac-scaled-critic": RED,
     "maac-h0-scaled-critic": PURPLE,
+    "maac-single-sample-scaled-critic": SKY,
     "maac-sqrt-critic": GREEN,
     "maac-h0-sqrt-critic": ORANGE,
     "maac-scaled-critic-more-updates": SKY,
