@@ -144,6 +144,8 @@ class DataSettings:
     """share of each batch from D_model; the rest from D_env"""
     refit_every: int = 1000
     """environment steps between fits of the model"""
+    refit_steps: int = 0
+    """gradient steps of such a fit at most; 0: as many as early stopping takes"""
     branch_every: int = 250
     """environment steps between model rollouts into D_model"""
     branch_transitions: int = 100_000
@@ -160,7 +162,7 @@ class DataSettings:
         require_whole(self)
         _require(self, 1, "random_rollouts", "refit_every", "branch_every")
         _require(self, 2, "batch_size")  # the signal-to-noise estimate compares its halves
-        _require(self, 0, "updates_per_step")
+        _require(self, 0, "updates_per_step", "refit_steps")
         if not 0 <= self.model_share <= 1:
             raise ValueError(f"model_share must lie in [0, 1], got {self.model_share}")
         if self.model_share and not self.model_rows:
@@ -236,7 +238,7 @@ class Config:
         """Settings that nothing reads, as the beginnings of their names, and why."""
         found: dict[str, str] = {}
         if not self.uses_model:
-            found |= dict.fromkeys(("model.", "data.refit_every"), "no part of it uses a model")
+            found |= dict.fromkeys(("model.", "data.refit_"), "no part of it uses a model")
         if not self.actor.horizon:
             found["actor.entropy"] = "its path has one action"
         if not self.actor.temperature_learning_rate and not self.critic.bounded:

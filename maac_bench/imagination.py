@@ -113,6 +113,7 @@ class Imagination:
             lambda purpose: self._streams(f"{purpose}-{name}-{now}"),
             split,
             self._gradient,
+            self.config.data.refit_steps or None,
         )
 
     def set_model(self, fitted: Ensemble, report: ModelReport) -> None:

@@ -147,6 +147,7 @@ def refit_model(
     streams: StreamFactory,
     split: Streams,
     full_gradient: LikelihoodGradient | None = None,
+    max_steps: int | None = None,
 ) -> tuple[Ensemble, ModelReport]:
     """Continue with an ensemble on data that have grown; normalisers follow the data.
 
@@ -161,6 +162,7 @@ def refit_model(
         streams: makes the random streams of bootstrap and batches.
         split: a stream that starts afresh at every call.
         full_gradient: takes the place of `likelihood_gradient` for full batches.
+        max_steps: gradient steps at most; the last pass over the data may then be part of one.
     """
     ensemble = ensemble._replace(
         inputs=fit_normalizer(pairs.inputs), targets=fit_normalizer(pairs.targets)
@@ -177,6 +179,7 @@ def refit_model(
         streams,
         full_gradient or likelihood_gradient,
         warm=True,
+        max_steps=max_steps,
     )
     return fitted, report
 
@@ -236,12 +239,13 @@ def _maximise_likelihood(
     streams: StreamFactory,
     full_gradient: LikelihoodGradient,
     warm: bool = False,
+    max_steps: int | None = None,
 ) -> tuple[Ensemble, ModelReport, str | None]:
     """Train on bootstrap resamples of `train` until no member improves on `held`.
 
     Members stop on their own: each keeps the parameters of its best validation epoch, and is
     finished after `patience` epochs without improvement. With `warm`, the parameters at hand count
-    as a first result.
+    as a first result. After `max_steps` gradient steps all stop, and are validated once more.
 
     Returns:
         The ensemble, what it achieved, and where a loss was not finite, if one was.
@@ -257,18 +261,21 @@ def _maximise_likelihood(
 
     if warm:
         validate(-1)
+    left = max_steps
     for epoch in range(config.max_epochs):
         # Drawn for all, so that who has stopped does not shift the others' draws.
         order = shuffle.permutations(count, config.members)
         epoch_rows = torch.take_along_dim(bootstrap, order, dim=-1).flatten(0, 1)
-        for index in epoch_rows[trainees.members].split(config.batch_size, dim=-1):
+        batches = epoch_rows[trainees.members].split(config.batch_size, dim=-1)[:left]
+        for index in batches:
             # Only full batches of all members have the size that a compiled gradient was made for.
             usual = index.shape[-1] == config.batch_size and trainees.complete
             gradient = full_gradient if usual else likelihood_gradient
             trainees.learn(gradient, train, index)
         validate(epoch)
         active = best.active[trainees.members]
-        if not bool(active.any()):
+        left = None if left is None else left - len(batches)
+        if left == 0 or not bool(active.any()):
             break
         if train.device.type == "cpu" and float(active.float().mean()) <= _WORTH_LEAVING:
             trainees.keep(active)

@@ -131,6 +131,11 @@ def _with_more_updates(base: Config) -> Config:
     return replace(base, data=data)
 
 
+def _with_short_fits(base: Config, steps: int) -> Config:
+    """The same with a bound on what a fit of the model costs, whatever the run's age."""
+    return replace(base, data=replace(base.data, refit_steps=steps))
+
+
 def _with_rounded_products(base: Config) -> Config:
     """The same with the products between hidden layers in bfloat16, in every net."""
     return replace(
@@ -195,6 +200,8 @@ ALGORITHMS: dict[str, Callable[[], Config]] = {
     "maac-h0-sqrt-critic": lambda: _with_sqrt_critic(_with_actor(horizon=0)),
     "maac-more-updates": lambda: _with_more_updates(_maac()),
     "maac-scaled-critic-more-updates": lambda: _with_more_updates(_with_scaled_critic(_maac())),
+    "maac-short-fits": lambda: _with_short_fits(_maac(), 1600),
+    "mbpo-short-fits": lambda: _with_short_fits(_mbpo(), 300),
     "maac-bfloat16": lambda: _with_rounded_products(_maac()),
 }
 
@@ -300,6 +307,7 @@ def _resized(config: Config, sizes: _Sizes | None) -> Config:
             data,
             batch_size=sizes.batch_size,
             updates_per_step=max(1, data.updates_per_step // sizes.updates_divisor),
+            refit_steps=data.refit_steps // sizes.updates_divisor,
             branch_transitions=sizes.branch_transitions,
             model_capacity=data.model_capacity
             * sizes.branch_transitions

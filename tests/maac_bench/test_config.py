@@ -71,8 +71,12 @@ def test_the_variants_change_one_thing(size):
     for name, part in parts.items():
         assert differences("maac-plus", name, size) - {"critic.target_members"} == part
     assert differences("maac", "maac-first-entropy", size) == {"actor.entropy"}
+    for base in ("maac", "mbpo"):
+        assert differences(base, f"{base}-short-fits", size) == {"data.refit_steps"}
+    for base in ("maac", "maac-h0", "maac-single-sample"):
+        name = f"{base}-scaled-critic"
+        assert differences(base, name, size) == {"critic.unit"}
     for base in ("maac", "maac-h0"):
-        assert differences(base, f"{base}-scaled-critic", size) == {"critic.unit"}
         assert differences(base, f"{base}-sqrt-critic", size) == {"critic.transform"}
     assert differences("mbpo", "mbpo-scaled-critic", size) == {"critic.unit"}
     for base in ("maac", "maac-scaled-critic"):

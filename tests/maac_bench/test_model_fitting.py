@@ -198,6 +198,33 @@ def test_a_refit_that_only_makes_worse_leaves_members_as_they_are():
     assert third.validation_nll.tolist() == [[math.inf] * 3]
 
 
+@pytest.mark.parametrize(("steps", "passes"), [(1, 1), (3, 2), (4, 2)])
+def test_a_refit_takes_no_more_steps_than_it_may_and_validates_the_last(seen, steps, passes):
+    _, data = lqg_data([0], count=320)  # 256 rows to train on: two batches a pass
+    pairs = dynamics_pairs(data)
+    first = new_ensemble(pairs, MODEL, Streams([0], "init"))
+    fitted, report = refit_model(
+        first, pairs, MODEL, streams([0]), Streams([0], "split"), max_steps=steps
+    )
+    assert len(seen["batches"]) == steps
+    assert len(seen["held"]) == 1 + passes
+    assert report.epochs.tolist() == [[passes] * 3]
+    assert not torch.equal(fitted.parameters[0], first.parameters[0])
+
+
+def test_a_refit_that_may_take_more_steps_than_it_needs_is_the_usual_one():
+    _, data = lqg_data([0], count=320)
+    pairs = dynamics_pairs(data)
+    first = new_ensemble(pairs, HASTY, Streams([0], "init"))
+    usual, free = (
+        refit_model(first, pairs, HASTY, streams([0]), Streams([0], "split"), max_steps=steps)
+        for steps in (None, 10_000)
+    )
+    assert torch.equal(usual[1].epochs, free[1].epochs)
+    for ours, theirs in zip(usual[0].parameters, free[0].parameters, strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_a_refit_follows_the_scale_of_the_data():
     _, data = lqg_data([0], count=200)
     pairs = dynamics_pairs(data)
