@@ -136,7 +136,7 @@ def test_a_damaged_configuration_is_named(values, message):
 
 
 def test_settings_without_effect_are_known():
-    assert "data.refit_every" in preset("sac", PENDULUM).idle
+    assert "data.refit_" in preset("sac", PENDULUM).idle
     assert "actor.entropy" in preset("maac-h0", PENDULUM).idle
     assert "data.branch_ramp" in preset("maac", PENDULUM).idle
     assert "data.branch_ramp" not in preset("maac-plus", PENDULUM).idle
@@ -146,7 +146,7 @@ def test_settings_without_effect_are_known():
     base = preset("maac", PENDULUM)
     still = replace(base, actor=replace(base.actor, temperature_learning_rate=0.0))
     assert "actor.target_entropy" in still.idle
-    assert not {"actor.target_entropy", "actor.entropy", "data.refit_every"} & base.idle.keys()
+    assert not {"actor.target_entropy", "actor.entropy", "data.refit_"} & base.idle.keys()
 
 
 def test_a_path_target_needs_a_path():
@@ -167,6 +167,7 @@ def test_sizes_leave_the_algorithm_alone(name):
         "model.hidden",
         "data.batch_size",
         "data.updates_per_step",
+        "data.refit_steps",
         "data.branch_transitions",
         "data.model_capacity",
     }

@@ -253,3 +253,16 @@ def test_an_ensemble_is_built_as_configured():
         config = replace(MODEL, activation=activation, layer_norm=layer_norm)
         net = new_ensemble(dynamics_pairs(data), config, Streams([0], "init")).net
         assert (net.activation, net.layer_norm) == (activation, layer_norm)
+
+
+def test_what_is_held_out_stays_held_out_as_data_grow():
+    held, train = held_out_rows(40, 0.2, Streams([0, 1], "split"))
+    more_held, more_train = held_out_rows(97, 0.2, Streams([0, 1], "split"))
+    assert held.shape == (2, 8)
+    assert torch.equal(more_held[:, :8], held)
+    for k in range(2):
+        assert set(held[k].tolist()) | set(train[k].tolist()) == set(range(40))
+        assert not set(train[k].tolist()) & set(more_held[k].tolist())
+        # The last two wait until it is known which one of five is held out.
+        assert set(more_held[k].tolist()) | set(more_train[k].tolist()) == set(range(95))
+    assert not torch.equal(held[0], held[1])

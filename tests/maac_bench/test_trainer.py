@@ -8,16 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from maac_bench.dynamics import Ensemble
 from maac_bench.episodes import Episodes
-from maac_bench.imagination import Imagination
-from maac_bench.model_fitting import held_out_rows, refit_model
+from maac_bench.model_fitting import refit_model
 from maac_bench.presets import ALGORITHMS
 from maac_bench.streams import Streams
 from maac_bench.trainer import Trainer
 from tests.maac_bench.trainers import (
     STEPS,
-    hopper,
     rows_of,
     tiny_config,
     tiny_trainer,
@@ -74,98 +71,6 @@ def test_every_real_step_is_in_the_replay_as_it_happened():
     assert (data.action.abs() <= 1).all()
 
 
-def test_branches_start_at_real_states_and_follow_the_model():
-    config = tiny_config(branch_length=(3, 3), branch_transitions=30)
-    config = replace(config, model=replace(config.model, members=1, noisy=False))
-    trainer = tiny_trainer((0, 1), config)
-    rows_of(trainer, 2)
-    data, real = trainer.imagination.data.all(), trainer.real.all().state
-    for k in range(2):
-        known = {tuple(state.tolist()) for state in real[k]}
-        assert all(tuple(state.tolist()) in known for state in data.state[k, :10])
-    torch.testing.assert_close(data.state[:, 10:], data.next_state[:, :20])
-    model = trainer.imagination.world.model
-    assert isinstance(model, Ensemble)
-    mean, _ = model.predict(data.state.unsqueeze(1), data.action.unsqueeze(1))
-    torch.testing.assert_close(data.next_state, data.state + model.targets.inverse(mean)[:, 0])
-
-
-def test_the_best_members_serve_and_all_are_fitted_further(monkeypatch):
-    """Each seed has its own elite; which it is can change from fit to fit."""
-    begun = []
-
-    def spy(ensemble, *args):
-        begun.append(ensemble)
-        return refit_model(ensemble, *args)
-
-    monkeypatch.setattr("maac_bench.imagination.refit_model", spy)
-    trainer = tiny_trainer((0, 1, 2), tiny_config("mbpo"))
-    rows_of(trainer, 3)
-    assert trainer.imagination.model is not None
-    assert trainer.imagination.fit is not None
-    assert trainer.imagination.world.model is not None
-    assert [ensemble.members for ensemble in begun] == [2, 2]
-    assert trainer.imagination.world.model.members == 1
-    best = trainer.imagination.fit.validation_nll.argmin(dim=1)
-    for elite, every in zip(
-        trainer.imagination.world.model.parameters,
-        trainer.imagination.model.parameters,
-        strict=True,
-    ):
-        for k in range(3):
-            assert torch.equal(elite[k, 0], every[k, best[k]])
-
-
-@pytest.mark.filterwarnings("ignore:.*settotalmass.*")
-def test_branches_that_have_ended_are_not_followed():
-    """Steps after an imagined fall are no data: every row but the last of its branch goes on."""
-    config = tiny_config(branch_length=(4, 4), branch_transitions=200)
-    trainer = tiny_trainer((0, 1), config, hopper(30))
-    rows_of(trainer, 2)
-    data = trainer.imagination.data.all()
-    fallen = trainer.task.terminated(data.state, data.action, data.next_state)
-    assert torch.equal(fallen, data.terminated)
-    began = trainer.task.terminated(data.state, data.action, data.state)
-    assert not began.any(), "no branch goes on from a fallen state"
-    assert 0 < data.terminated.mean() < 1
-
-
-def test_every_fit_holds_out_by_the_same_draw(monkeypatch):
-    splits = []
-
-    def spy(ensemble, pairs, config, streams, split, gradient):
-        splits.append(split.state())
-        return refit_model(ensemble, pairs, config, streams, split, gradient)
-
-    monkeypatch.setattr("maac_bench.imagination.refit_model", spy)
-    rows_of(tiny_trainer((0, 1)), 3)
-    assert len(splits) == 2
-    assert torch.equal(splits[0], splits[1])
-
-
-def test_what_is_held_out_stays_held_out_as_data_grow():
-    held, train = held_out_rows(40, 0.2, Streams([0, 1], "split"))
-    more_held, more_train = held_out_rows(97, 0.2, Streams([0, 1], "split"))
-    assert held.shape == (2, 8)
-    assert torch.equal(more_held[:, :8], held)
-    for k in range(2):
-        assert set(held[k].tolist()) | set(train[k].tolist()) == set(range(40))
-        assert not set(train[k].tolist()) & set(more_held[k].tolist())
-        # The last two wait until it is known which one of five is held out.
-        assert set(more_held[k].tolist()) | set(more_train[k].tolist()) == set(range(95))
-    assert not torch.equal(held[0], held[1])
-
-
-def test_bounded_critics_are_told_the_least_and_the_largest_reward():
-    trainer = tiny_trainer((0, 1), tiny_config("maac-plus"))
-    trainer.rollout()
-    seen, rewards = trainer.imagination.world.rewards, trainer.real.all().reward
-    assert torch.equal(seen.low, rewards.amin(dim=1))
-    assert torch.equal(seen.high, rewards.amax(dim=1))
-    assert bool((seen.low > 0).any())  # which a start from zero would not find
-    assert tiny_trainer((0,)).imagination.world.rewards is None
-
-
 def test_a_time_limit_is_no_end_and_the_last_step_leads_where_it_led(monkeypatch):
     """Truncation is not termination, and what follows a last step is not the next start."""
     steps, step = [], Episodes.step
@@ -212,19 +117,6 @@ def test_it_explores_by_sampled_actions_in_reality_and_in_branches():
     assert bool((random > 0.3).any())
 
 
-def test_branches_grow_along_their_ramp(monkeypatch):
-    lengths, branch = [], Imagination.branch
-
-    def spy(imagination, agent, real, length, stream):
-        lengths.append(length)
-        return branch(imagination, agent, real, length, stream)
-
-    monkeypatch.setattr(Imagination, "branch", spy)
-    config = tiny_config(branch_length=(1, 3), branch_ramp=(1, 3))
-    rows_of(tiny_trainer((0,), config), 4)
-    assert lengths == [1, 2, 3]
-
-
 class Counted(NamedTuple):
     """Streams that tell how far their integers may go, and how many are drawn."""
 
@@ -258,20 +150,6 @@ def test_branches_and_batches_are_drawn_from_all_there_is():
     known = {tuple(state.tolist()) for state in trainer.real.all().state[0]}
     assert all(tuple(state.tolist()) in known for state in batch.state[0, :4])
     assert batch.reward.shape == (1, 16)
-
-
-def test_the_members_that_serve_are_those_that_branch():
-    config = tiny_config(branch_length=(1, 1), branch_transitions=40)
-    trainer = tiny_trainer((0,), config)
-    rows_of(trainer, 2)
-    imagination = trainer.imagination
-    serving = imagination.model.choose(torch.tensor([[1]]))._replace(noisy=False)
-    imagination.world = imagination.world._replace(model=serving)
-    imagination.branch(trainer.agent, trainer.real, 1, Streams([0], "test"))
-    rows = imagination.data.all()
-    newest = [field[:, -40:] for field in (rows.state, rows.action, rows.next_state)]
-    mean, _ = serving.predict(newest[0].unsqueeze(1), newest[1].unsqueeze(1))
-    torch.testing.assert_close(newest[2], newest[0] + serving.targets.inverse(mean)[:, 0])
 
 
 def test_every_fit_and_every_diagnosis_draws_anew():
