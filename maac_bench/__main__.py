@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
+from maac_bench.threads import wait_briefly
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 on success, 2 for bad input, 1 for a failing system, 130 for Ctrl-C."""
+    wait_briefly()
     try:
         # Imported here: Ctrl-C while the libraries load is an interruption like any other.
         from maac_bench.cli.parsing import parse

@@ -28,7 +28,8 @@ def describe(comparison: Comparison) -> str:
         note = interval_note(int(rows["scored"].min()))
         lines += ["", f"{task}, first {at} episodes: interquartile mean [{note}]"]
         cells: list[tuple[str, ...]]
-        cells = [("algorithm", "seeds", "episodes", f"final (last {FINAL_EPISODES})", "area")]
+        final = f"final (last {min(FINAL_EPISODES, at)})"
+        cells = [("algorithm", "seeds", "episodes", final, "area")]
         cells += [
             (
                 row["algo"],

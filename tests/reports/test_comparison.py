@@ -45,6 +45,7 @@ def test_scores_by_hand(runs):
 
 def test_lengths_and_scores_are_printed_each_with_its_interval(runs):
     text = describe(compare([runs]))
+    assert "final (last 5)" in text
     assert "\n  maac       2      6-6       5 [4, 6]        4.5 [3.5, 5.5]\n" in text
     assert "\n  sac        2      6-7       2.5 [0, 5]      2.5 [0, 5]\n" in text
 
@@ -57,7 +58,9 @@ def test_an_algorithm_alone_has_no_shares_of_its_own_range(runs):
 def test_nobody_is_above_a_part_of_a_range_of_one_value(tmp_path):
     make_run(tmp_path / "maac", "maac", {0: [2]})
     make_run(tmp_path / "sac", "sac", {0: [2]})
-    assert compare([tmp_path]).profile["share"].tolist() == [0.0] * 2 * len(THRESHOLDS)
+    found = compare([tmp_path])
+    assert found.profile["share"].tolist() == [0.0] * 2 * len(THRESHOLDS)
+    assert "final (last 1)" in describe(found)
 
 
 def test_a_folder_of_runs_is_all_its_runs_once(runs):
