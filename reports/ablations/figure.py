@@ -28,6 +28,8 @@ COLORS = {
     "maac-h0-sqrt-critic": ORANGE,
     "maac-scaled-critic-more-updates": SKY,
     "maac-bfloat16": SKY,
+    "maac-short-fits": ORANGE,
+    "mbpo-short-fits": PURPLE,
     "mbpo": GREY,
     "mbpo-scaled-critic": BLACK,
 }

@@ -22,6 +22,8 @@ _VARIANTS = {
     "precision": (25, ("maac-bfloat16",)),
     # Whether twice the updates per step make more of the critics with which most is learned.
     "updates": (30, ("maac-scaled-critic", "maac-scaled-critic-more-updates")),
+    # What is lost where fits of the model are cut short, so that a step's cost does not grow.
+    "fits": (50, ("maac-short-fits",)),
 }
 for _name, (_episodes, _algorithms) in _VARIANTS.items():
     PROFILES[_name] = replace(
@@ -45,6 +47,8 @@ PROFILES["critic-unit"] = replace(
 PROFILES["critic-unit-baseline"] = replace(
     PROFILES["mujoco"], algorithms=("maac-scaled-critic", "mbpo", "mbpo-scaled-critic")
 )
+# The other algorithm that fits take much time of.
+PROFILES["fits-baseline"] = replace(PROFILES["mujoco"], algorithms=("mbpo", "mbpo-short-fits"))
 # The same question put to two other seeds, with the critics of which it was first seen.
 PROFILES["critic-unit-repeated"] = replace(
     PROFILES["mujoco"],
