@@ -24,12 +24,18 @@ _RANDOM_STEPS = 1000
 
 
 def ready_trainer(
-    algorithm: str, seeds: int, size: Size, compiled: bool, device: str = "cpu"
+    algorithm: str,
+    seeds: int,
+    size: Size,
+    compiled: bool,
+    device: str = "cpu",
+    target_members: int = 0,
 ) -> Trainer:
     """A trainer that has filled its replay and fitted a model for an epoch."""
     config = preset(algorithm, TASK, size)
     config = replace(
         config,
+        critic=replace(config.critic, target_members=target_members),
         model=replace(config.model, max_epochs=1),
         data=replace(config.data, random_rollouts=1, updates_per_step=0),
     )
@@ -43,10 +49,15 @@ def ready_trainer(
 
 
 def measure(
-    name: str, algorithm: str, seeds: int = 1, size: Size = "paper", compiled: bool = True
+    name: str,
+    algorithm: str,
+    seeds: int = 1,
+    size: Size = "paper",
+    compiled: bool = True,
+    target_members: int = 0,
 ) -> Row:
-    """One preset's row."""
-    trainer = ready_trainer(algorithm, seeds, size, compiled=False)
+    """One preset's row; `target_members` as in the configuration."""
+    trainer = ready_trainer(algorithm, seeds, size, False, target_members=target_members)
     step: Callable[[], object] = trainer.update
     return measured(name, step, prepare=trainer.compile if compiled else None)
 
@@ -77,6 +88,7 @@ def rows() -> list[Row]:
         found.append(measure(f"{algorithm}_step_eager", algorithm, compiled=False))
         found.append(measure(f"{algorithm}_step", algorithm))
     found.append(measure("maac_step_bfloat16", "maac-bfloat16"))
+    found.append(measure("maac_step_4_target_members", "maac", target_members=4))
     found.append(measure_fit("model_gradient_eager", compiled=False))
     found.append(measure_fit("model_gradient", compiled=True))
     for algorithm in ("sac", "maac"):
