@@ -24,6 +24,7 @@ COLORS = {
     "maac-scaled-critic": RED,
     "maac-h0-scaled-critic": PURPLE,
     "maac-single-sample-scaled-critic": SKY,
+    "maac-plus-scaled-critic": BLUE,
     "maac-sqrt-critic": GREEN,
     "maac-h0-sqrt-critic": ORANGE,
     "maac-scaled-critic-more-updates": SKY,

@@ -47,6 +47,10 @@ PROFILES["critic-unit"] = replace(
 PROFILES["critic-unit-baseline"] = replace(
     PROFILES["mujoco"], algorithms=("maac-scaled-critic", "mbpo", "mbpo-scaled-critic")
 )
+# Whether the parts of `plus` still help where the critics' unit does.
+PROFILES["plus-critic-unit"] = replace(
+    PROFILES["mujoco"], algorithms=("maac-scaled-critic", "maac-plus", "maac-plus-scaled-critic")
+)
 # The other algorithm that fits take much time of.
 PROFILES["fits-baseline"] = replace(PROFILES["mujoco"], algorithms=("mbpo", "mbpo-short-fits"))
 # The same question put to two other seeds, with the critics of which it was first seen.
