@@ -194,7 +194,6 @@ ALGORITHMS: dict[str, Callable[[], Config]] = {
     "maac-plus-unbounded": _maac_plus_unbounded,
     "maac-scaled-critic": lambda: _with_scaled_critic(_maac()),
     "maac-h0-scaled-critic": lambda: _with_scaled_critic(_with_actor(horizon=0)),
-    "maac-single-sample-scaled-critic": lambda: _with_scaled_critic(_with_actor(samples=1)),
     "maac-plus-scaled-critic": lambda: _with_scaled_critic(_maac_plus()),
     "mbpo-scaled-critic": lambda: _with_scaled_critic(_mbpo()),
     "maac-sqrt-critic": lambda: _with_sqrt_critic(_maac()),

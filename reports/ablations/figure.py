@@ -23,7 +23,6 @@ COLORS = {
     "maac-plus-unbounded": PURPLE,
     "maac-scaled-critic": RED,
     "maac-h0-scaled-critic": PURPLE,
-    "maac-single-sample-scaled-critic": SKY,
     "maac-plus-scaled-critic": BLUE,
     "maac-sqrt-critic": GREEN,
     "maac-h0-sqrt-critic": ORANGE,
