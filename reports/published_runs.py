@@ -53,12 +53,13 @@ def read_published(runs: Sequence[TrainingRun], folder: Path) -> Published:
     known = [run for run in runs if run.name in commits and _is_same(run, identities.get(run.name))]
     if not known:
         return Published(pd.DataFrame(), pd.DataFrame(), {})
-    if file_digest(folder / "data.csv") != origin.get("tables", {}).get("data.csv"):
+    table = folder / "data.csv"
+    if not table.exists() or file_digest(table) != origin.get("tables", {}).get("data.csv"):
         raise ValueError(
-            f"{folder / 'data.csv'} is not the table that provenance.json describes: restore both, "
+            f"{table} is not the table that provenance.json describes: restore both, "
             "or delete provenance.json to publish without them"
         )
-    data = read_csv(folder / "data.csv", [*_KEYS, "seed", "episode"])
+    data = read_csv(table, [*_KEYS, "seed", "episode"])
     lengths = {(run.task, run.algorithm): run.rollouts for run in known}
     ends = [lengths.get(key, 0) for key in zip(data["task"], data["algo"], strict=True)]
     # Wall-clock times are written last, and may be missing after an interruption.

@@ -154,3 +154,18 @@ def test_a_share_is_that_of_its_places():
     assert share.counters == {**expected, "rollouts": 7}
     assert share.tensors.keys() == tensors.keys()
     assert all(x.tolist() == [[0.0, 1.0], [4.0, 5.0]] for x in share.tensors.values())
+
+
+def test_a_snapshot_of_an_earlier_version_is_restored():
+    """Which did not keep the outcome's fit, and kept the counts of seeds that had failed."""
+    config, training = tiny_config(), tiny_training("Pendulum-v1", STEPS, 33)
+    snapshot = frozen(after(2, config, training, (0,)))
+    kept = {n: x for n, x in snapshot.tensors.items() if not n.startswith("outcome.fit")}
+    assert len(kept) < len(snapshot.tensors)
+    snapshot.counters["evaluation_episodes"] *= 2
+    twin = tiny_trainer((0,), config, training)
+    restore(twin, snapshot._replace(tensors=kept))
+    assert twin.imagination.outcome is not None
+    assert twin.imagination.outcome_fit is None
+    assert len(twin.evaluations.count) == 1
+    twin.close()

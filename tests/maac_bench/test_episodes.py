@@ -182,3 +182,39 @@ def test_an_evaluation_does_not_depend_on_what_it_is_stacked_with():
     assert lengths[0] != lengths[1], "otherwise this shows nothing"
     for each in (both, alone):
         each.close()
+
+
+def test_every_environment_is_closed():
+    closed = []
+
+    class Closing(Counter):
+        def close(self):
+            closed.append(self.length)
+
+    lengths = iter((1, 2))
+    Episodes(lambda: Closing(next(lengths)), [0, 1], "environment").close()
+    assert closed == [1, 2]
+
+
+def test_an_evaluation_begins_anew_whatever_is_under_way():
+    episodes = counters(5)
+    play(episodes, np.zeros((2, 1, 1), np.float32))
+    record = run_episode(squashed_policy([0], n=2, m=1), episodes)
+    assert record.states[0, 0, 1] == 0.0
+    assert record.returns.tolist() == [5.0]
+    assert episodes.count == [2]
+
+
+def test_episodes_are_skipped_from_within_one():
+    episodes, twin = counters(5, seeds=[3]), counters(1, seeds=[3])
+    play(episodes, np.zeros((2, 1, 1), np.float32))
+    play(twin, np.zeros((4, 1, 1), np.float32))
+    episodes.skip_to([4])
+    assert np.array_equal(episodes.begin(), twin.begin())
+
+
+def test_a_time_limit_ends_an_episode():
+    episodes = Episodes(lambda: gym.wrappers.TimeLimit(Counter(9), 2), [0], "environment")
+    play(episodes, np.zeros((2, 1, 1), np.float32))
+    assert (episodes.count, episodes.age) == ([1], [0])
+    assert episodes.begin()[0, 1] == 0.0

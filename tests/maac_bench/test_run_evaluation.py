@@ -14,7 +14,7 @@ from maac_bench.config import to_dict
 from maac_bench.episodes import Episodes
 from maac_bench.evaluation import run_episode
 from maac_bench.planning import PlannerSettings
-from maac_bench.run import RunDirectory
+from maac_bench.run import RunDirectory, read_identity
 from maac_bench.run_evaluation import OpenRun, begins_with, evaluate_run, open_run
 from tests.maac_bench.agents import make_record
 from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training
@@ -194,3 +194,55 @@ def test_what_is_no_run_or_has_no_checkpoint_is_named(tmp_path, capsys):
     ).close()
     assert main(["evaluate", str(tmp_path)]) == 2
     assert "has no checkpoint yet" in capsys.readouterr().err
+
+
+def test_an_evaluation_of_as_many_episodes_is_written_again(trained, capsys):
+    path, _ = trained
+    table = evaluate_run(open_run(path), 1)
+    assert not begins_with(table, table)
+    assert main(["evaluate", str(path), "--episodes", "1"]) == 0
+    (path / "evaluation.csv").write_text(
+        (path / "evaluation.csv").read_text().replace("ms_per_decision", "other")
+    )
+    assert main(["evaluate", str(path), "--episodes", "1"]) == 0
+    assert "stays" not in capsys.readouterr().out
+    assert "ms_per_decision" in pd.read_csv(path / "evaluation.csv")
+
+
+def test_the_policies_of_a_checkpoint_that_was_asked_for_are_opened(trained):
+    path, trainer = trained
+    early = [p.detach().clone() for p in trainer.agent.policy.parameters]
+    trainer.rollout()
+    run = RunDirectory(path, read_identity(path), {})
+    run.save(capture(trainer))
+    run.close()
+    newest, earlier = open_run(path), open_run(path, 1)
+    assert (newest.rollouts, earlier.rollouts) == (2, 1)
+    for mine, its in zip(earlier.agent.policy.parameters, early, strict=True):
+        assert torch.equal(mine, its)
+    assert not torch.equal(newest.agent.policy.parameters[0], early[0])
+
+
+def test_the_time_of_a_decision_is_a_median(trained, capsys, monkeypatch):
+    table = pd.DataFrame({"seed": (3, 3, 3), "return": (1.0, 2.0, 3.0)})
+    table["ms_per_decision"] = (0.25, 0.75, 99.0)
+    monkeypatch.setattr("maac_bench.cli.runs.evaluate_run", lambda *_arguments: table)
+    assert main(["evaluate", str(trained[0]), "--episodes", "3"]) == 0
+    assert "0.75 ms per decision" in capsys.readouterr().out
+
+
+def test_a_directory_that_cannot_be_written_is_named_before_the_work(trained, capsys, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("maac_bench.cli.runs.require_writable", refuse)
+    monkeypatch.setattr("maac_bench.cli.runs.evaluate_run", pytest.fail)
+    assert main(["evaluate", str(trained[0])]) == 1
+    assert f"Permission denied: {trained[0]}" in capsys.readouterr().err
+
+
+def test_environments_are_freed_after_an_evaluation(trained, monkeypatch):
+    closed, run, close = [], open_run(trained[0]), Episodes.close
+    monkeypatch.setattr(Episodes, "close", lambda episodes: closed.append(0) or close(episodes))
+    evaluate_run(run, 1)
+    assert closed == [0]

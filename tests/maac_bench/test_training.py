@@ -2,16 +2,19 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
+from tqdm import tqdm
 
 from maac_bench.checkpoint import Snapshot, restore
+from maac_bench.episodes import Episodes
 from maac_bench.products import fast_products
-from maac_bench.run import read_identity, read_metrics
+from maac_bench.run import RunDirectory, read_identity, read_metrics
 from maac_bench.run_checkpoints import checkpoint_rollouts
 from maac_bench.trainer import Trainer
-from maac_bench.training import RunSettings, train
+from maac_bench.training import RunSettings, _postfix, train
 from tests.maac_bench.trainers import PENDULUM, STEPS, break_policy, tiny_config, tiny_training
 
 
@@ -190,3 +193,92 @@ def test_a_run_whose_seeds_all_break_says_so_every_time(run, monkeypatch, seeds,
     for _ in range(2):
         with pytest.raises(FloatingPointError, match="stopped early: seeds 0"):
             run("broken", 3, seeds)
+
+
+@pytest.mark.parametrize("rollout", [0, 1])
+def test_a_seed_that_breaks_with_nothing_to_go_back_to_stops_no_other(
+    run, monkeypatch, tmp_path, rollout
+):
+    """In the first rollout, or where the checkpoint was damaged meanwhile."""
+
+    def damaged(path):
+        raise ValueError("damaged")
+
+    break_policy(monkeypatch, seed=0, rollout=rollout)
+    if rollout:
+        monkeypatch.setattr("maac_bench.training.load_checkpoint", damaged)
+    for _ in range(2):
+        with pytest.raises(FloatingPointError, match="stopped early: seeds 0;"):
+            run("broken", 2, algorithm="sac")
+    broken = tmp_path / "broken"
+    assert [len(table(broken, seed)) for seed in (0, 1)] == [rollout, 2]
+    assert (broken / "seed-0" / "failure.json").exists()
+    assert not (broken / "seed-0" / "before-failure.safetensors").exists()
+
+
+@pytest.mark.parametrize("method", ["log", "save"])
+def test_a_run_that_ends_while_it_writes_ends_up_the_same(run, monkeypatch, method):
+    whole, write, calls = run("whole", 3, algorithm="sac"), getattr(RunDirectory, method), []
+
+    def interrupt(directory, *arguments):
+        calls.append(0)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        write(directory, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunDirectory, method, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run("cut", 3, algorithm="sac")
+    cut = run("cut", 3, algorithm="sac")
+    for seed in (0, 1):
+        assert table(cut, seed) == table(whole, seed)
+
+
+def test_the_bar_shows_means_over_the_seeds():
+    rows = [{"return": 1.0, "model_mse_0": 0.5}, {"return": 3.0, "model_mse_0": 1.0}]
+    assert _postfix(rows) == {"return": "2", "model mse": "0.75"}
+    assert _postfix([]) == {}
+
+
+def test_the_bar_begins_where_the_run_is(run, monkeypatch):
+    bars = []
+
+    def spy(**options):
+        bars.append(tqdm(**options))
+        return bars[-1]
+
+    monkeypatch.setattr("maac_bench.training.tqdm", spy)
+    run("run", 1, algorithm="sac")
+    run("run", 2, algorithm="sac")
+    assert [(bar.initial, bar.n, bar.total) for bar in bars] == [(0, 20, 20), (20, 40, 40)]
+
+
+def test_environments_are_freed_where_a_seed_breaks_too(run, monkeypatch):
+    made, closed, close = [], [], Episodes.close
+    begin = Episodes.__init__
+
+    def spy(episodes, *arguments):
+        made.append(id(episodes))
+        begin(episodes, *arguments)
+
+    monkeypatch.setattr(Episodes, "__init__", spy)
+    monkeypatch.setattr(Episodes, "close", lambda e: closed.append(id(e)) or close(e))
+    break_policy(monkeypatch, seed=0, rollout=1)
+    with pytest.raises(FloatingPointError):
+        run("broken", 2, algorithm="sac")
+    assert len(made) == 4
+    assert sorted(set(closed)) == sorted(set(made))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"keep_every": -1}, "keep_every must be at least 0, got -1"),
+        ({"seeds": ()}, r"seeds must be one or more, distinct and at least 0, got \(\)"),
+    ],
+)
+def test_settings_that_cannot_run_are_refused(change, message):
+    settings = {"task": "t", "algorithm": "sac", "seeds": (0,), "rollouts": 1, "out": Path()}
+    with pytest.raises(ValueError, match=message):
+        RunSettings(**{**settings, **change})

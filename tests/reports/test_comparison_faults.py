@@ -2,6 +2,7 @@
 
 import pytest
 
+from maac_bench.__main__ import main
 from reports.comparison import compare
 from reports.comparison_output import describe
 from tests.reports.made_runs import make_run
@@ -36,3 +37,10 @@ def test_seeds_without_a_score_do_not_count_as_if_they_had_one(tmp_path):
     assert "interquartile mean [bootstrap band (about the seeds' range)]" in text
     assert "seed 1 failed after 1 episode; see" in text
     assert "seed 3 failed after 2 episodes; see" in text
+
+
+def test_a_comparison_is_written_into_a_new_folder(tmp_path):
+    make_run(tmp_path / "run", "maac", {0: [1.0, 2.0]})
+    out = tmp_path / "new" / "table.csv"
+    assert main(["compare", str(tmp_path / "run"), "--out", str(out)]) == 0
+    assert out.exists()

@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from reports import training_runs
 from reports.curve_report import CurveReport
 from reports.provenance import publish
-from reports.published_runs import Published, furthest, read_published
+from reports.published_runs import Published, furthest, joined, read_published
 from reports.training_profiles import Profile, directory
 from reports.training_runs import TrainingRun, commits, identity, train_one
 
@@ -65,6 +66,9 @@ def test_published_episodes_beyond_the_end_of_a_run_are_not_kept(tmp_path):
     publish({"data.csv": data}, tmp_path, {"commit": "abc", "configuration": {}, **known})
     kept = read_published([MAAC, replace(SAC, rollouts=2)], tmp_path).data
     assert kept.groupby("algo")["episode"].max().to_dict() == {"maac": 3, "sac": 2}
+    (tmp_path / "data.csv").unlink()
+    with pytest.raises(ValueError, match="restore both, or delete provenance"):
+        read_published([MAAC], tmp_path)
 
 
 def test_of_several_publications_the_furthest_is_kept_where_it_is_further():
@@ -108,3 +112,9 @@ def test_a_training_run_that_stops_early_says_why(tmp_path, monkeypatch):
 
     monkeypatch.setattr(training_runs, "train", stop)
     assert train_one(MAAC, tmp_path, {"commit": "abc"}) == "seed 1 stopped after 2 episodes"
+
+
+def test_tables_are_joined_in_the_order_of_the_runs():
+    both = joined([MAAC, SAC], table(SAC, 1), table(MAAC, 2))
+    expected = pd.concat([table(MAAC, 2), table(SAC, 1)], ignore_index=True)
+    pd.testing.assert_frame_equal(both, expected)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from reports.files import PUBLISHED_DIGITS, ROOT, partial_of, write_csv
-from reports.units import Experiment, run
+from reports.units import Experiment, _run_unit, run
 
 
 def make_table(directory: str, name: str, value: float) -> pd.DataFrame:
@@ -64,6 +65,8 @@ def test_another_configuration_starts_afresh(tmp_path):
         ("reports/figure3/experiment.py", True),
         ("reports/figure3/figure.py", False),  # it only draws
         ("reports/ablations/settings.py", False),  # another report's
+        ("reports/units.py", True),
+        ("maac_bench/cli/train.py", False),  # help texts
     ],
 )
 def test_changed_code_starts_afresh(tmp_path, monkeypatch, changed, afresh):
@@ -225,3 +228,37 @@ def _group_is_alive(group: int) -> bool:
         if int(its_group) == group:
             states.append(state)
     return any(state not in "ZX" for state in states)
+
+
+def test_other_versions_start_afresh(tmp_path, monkeypatch):
+    before = small(tmp_path).directory(tmp_path)
+    monkeypatch.setattr("reports.units.version", lambda name: "0" if name == "torch" else "1")
+    now = small(tmp_path).directory(tmp_path)
+    monkeypatch.setattr("reports.units.version", lambda name: "1")
+    assert len({before, now, small(tmp_path).directory(tmp_path)}) == 3
+
+
+def count_threads() -> pd.DataFrame:
+    return pd.DataFrame({"threads": [torch.get_num_threads()]})
+
+
+def test_a_unit_computes_on_one_thread(tmp_path):
+    torch.set_num_threads(2)
+    _run_unit(count_threads, tmp_path / "t.csv")
+    assert pd.read_csv(tmp_path / "t.csv")["threads"].tolist() == [1]
+
+
+def test_an_interruption_counts_what_was_finished_before(tmp_path, monkeypatch):
+    said = []
+
+    def here(jobs, _owner, on_done, kept):
+        for name, job in jobs.items():
+            on_done(name, job())
+        said.append(kept())
+
+    monkeypatch.setattr("reports.units.complete", here)
+    plan = small(tmp_path)
+    run(plan, tmp_path / "runs")
+    third = partial(make_table, str(tmp_path), "c", 3.0)
+    run(Experiment("figure3", {**plan.units, "c": third}, plan.configuration), tmp_path / "runs")
+    assert [text.partition(" units")[0] for text in said] == ["2 of 2", "3 of 3"]
