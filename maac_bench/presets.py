@@ -131,9 +131,9 @@ def _with_more_updates(base: Config) -> Config:
     return replace(base, data=data)
 
 
-def _with_short_fits(base: Config, steps: int) -> Config:
+def _with_short_fits(base: Config) -> Config:
     """The same with a bound on what a fit of the model costs, whatever the run's age."""
-    return replace(base, data=replace(base.data, refit_steps=steps))
+    return replace(base, data=replace(base.data, refit_steps=1600))
 
 
 def _with_rounded_products(base: Config) -> Config:
@@ -200,8 +200,7 @@ ALGORITHMS: dict[str, Callable[[], Config]] = {
     "maac-h0-sqrt-critic": lambda: _with_sqrt_critic(_with_actor(horizon=0)),
     "maac-more-updates": lambda: _with_more_updates(_maac()),
     "maac-scaled-critic-more-updates": lambda: _with_more_updates(_with_scaled_critic(_maac())),
-    "maac-short-fits": lambda: _with_short_fits(_maac(), 1600),
-    "mbpo-short-fits": lambda: _with_short_fits(_mbpo(), 300),
+    "maac-short-fits": lambda: _with_short_fits(_maac()),
     "maac-bfloat16": lambda: _with_rounded_products(_maac()),
 }
 

@@ -29,7 +29,6 @@ COLORS = {
     "maac-scaled-critic-more-updates": SKY,
     "maac-bfloat16": SKY,
     "maac-short-fits": ORANGE,
-    "mbpo-short-fits": PURPLE,
     "mbpo": GREY,
     "mbpo-scaled-critic": BLACK,
 }

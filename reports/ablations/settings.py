@@ -51,8 +51,6 @@ PROFILES["critic-unit-baseline"] = replace(
 PROFILES["plus-critic-unit"] = replace(
     PROFILES["mujoco"], algorithms=("maac-scaled-critic", "maac-plus", "maac-plus-scaled-critic")
 )
-# The other algorithm that fits take much time of.
-PROFILES["fits-baseline"] = replace(PROFILES["mujoco"], algorithms=("mbpo", "mbpo-short-fits"))
 # The same question put to two other seeds, with the critics of which it was first seen.
 PROFILES["critic-unit-repeated"] = replace(
     PROFILES["mujoco"],
