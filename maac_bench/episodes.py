@@ -17,6 +17,9 @@ Array: TypeAlias = NDArray[np.float32]
 MakeEnv: TypeAlias = Callable[[], gym.Env[Any, Any]]
 
 
+_RESULTS = ("observation", "reward", "terminated", "truncated", "info")
+
+
 class EnvStep(NamedTuple):
     """What one step of every environment gave.
 
@@ -74,8 +77,15 @@ class Episodes:
         reward = np.zeros(seeds, np.float32)
         terminated, truncated = np.zeros(seeds, np.bool_), np.zeros(seeds, np.bool_)
         for k in range(seeds) if active is None else np.flatnonzero(active):
-            state, reward[k], terminated[k], truncated[k], _ = self._envs[k].step(action[k])
-            following[k] = self._state[k] = np.asarray(state, np.float32)
+            found = tuple(self._envs[k].step(action[k]))
+            if len(found) != len(_RESULTS):
+                raise ValueError(
+                    f"the environment's step gives {len(found)} values; Gymnasium's are "
+                    f"{', '.join(_RESULTS)}"
+                )
+            state, paid, terminated[k], truncated[k], _ = found
+            reward[k] = _number(paid)
+            following[k] = self._state[k] = self._vector(state)
             ended = terminated[k] or truncated[k]
             self.age[k] = 0 if ended else self.age[k] + 1
             self.count[k] += int(ended)
@@ -117,4 +127,22 @@ class Episodes:
     def _reset(self, k: int, episode: int) -> Array:
         entropy = np.random.SeedSequence([self._seeds[k], episode, *self._purpose])
         state, _ = self._envs[k].reset(seed=int(entropy.generate_state(1)[0]) >> 1)
-        return np.asarray(state, np.float32)
+        return self._vector(state)
+
+    def _vector(self, state: object) -> Array:
+        """An observation as it is kept; ValueError if it is not of the space's shape."""
+        vector = np.asarray(state, np.float32)
+        if vector.shape != self._state[0].shape:
+            raise ValueError(
+                f"the environment's observation has the shape {vector.shape}, its space "
+                f"{self._state[0].shape}"
+            )
+        return vector
+
+
+def _number(reward: Any) -> float:  # noqa: ANN401
+    """A reward as a number, also from an array of one."""
+    try:
+        return float(np.asarray(reward, np.float64).item())
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the environment's reward is no number: {reward!r}") from error

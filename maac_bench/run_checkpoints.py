@@ -91,6 +91,8 @@ def load_checkpoint(path: Path, rollout: int | None = None) -> Snapshot | None:
         if not (isinstance(counters["rollouts"], int) and isinstance(seeds, list) and seeds):
             raise TypeError("rollouts and seeds are not counted")
         return Snapshot(tensors, counters)
+    except PermissionError as error:
+        raise ValueError(f"checkpoint {newest} cannot be read: {error.strerror}") from error
     except (
         OSError,
         KeyError,

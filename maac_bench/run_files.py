@@ -34,12 +34,20 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     temporary = path.with_suffix(path.suffix + ".partial")
     try:
         save_file(dict(tensors), temporary)
+        temporary.chmod(0o666 & ~_umask())  # it is for its owner alone at first
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
         raise OSError(getattr(error, "errno", None) or 5, str(error), str(path)) from error
+
+
+def _umask() -> int:
+    """The process's, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def digest(path: Path) -> str:

@@ -172,6 +172,8 @@ class Trainer:
                 chosen = torch.where(finite.unsqueeze(-1), chosen, 0.0)
                 action = chosen.to(self.device).unsqueeze(1)
             step = self.episodes.step(chosen.numpy())
+            paid = torch.isfinite(torch.from_numpy(step.reward))
+            self._fail(~paid, "the environment's reward is not finite")
             reward = self._tensor(step.reward)
             self.imagination.see(reward)
             self.real.add(

@@ -19,7 +19,7 @@ from maac_bench.config import Config, to_dict
 from maac_bench.products import fast_products
 from maac_bench.run import RunDirectory
 from maac_bench.run_checkpoints import load_checkpoint
-from maac_bench.tasks import TrainingTask, make_training_task
+from maac_bench.tasks import TrainingTask, make_training_task, own_remarks
 from maac_bench.trainer import Row, Trainer
 
 
@@ -91,6 +91,8 @@ def train(settings: RunSettings, config: Config, provenance: dict[str, Any]) -> 
         FloatingPointError: seeds that could not go on; the others are finished by then.
     """
     training_task = make_training_task(settings.task)
+    for remark in own_remarks(training_task):
+        tqdm.write(remark)
     compiled = settings.compiled
     missing = _missing_to_compile()
     if compiled is None:

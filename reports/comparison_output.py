@@ -25,8 +25,8 @@ def describe(comparison: Comparison) -> str:
     lines = [*comparison.remarks]
     for task, rows in comparison.table.groupby("task", sort=False):
         at = rows["compared_at"].iloc[0]
-        note = interval_note(int(rows["scored"].min()))
-        lines += ["", f"{task}, first {at} episodes: interquartile mean [{note}]"]
+        note = f" [{interval_note(int(rows['scored'].min()))}]" if rows["scored"].max() > 1 else ""
+        lines += ["", f"{task}, first {at} episodes: interquartile mean{note}"]
         cells: list[tuple[str, ...]]
         final = f"final (last {min(FINAL_EPISODES, at)})"
         cells = [("algorithm", "seeds", "episodes", final, "area")]
@@ -35,8 +35,12 @@ def describe(comparison: Comparison) -> str:
                 row["algo"],
                 _counted(row["scored"], row["seeds"]),
                 f"{row['shortest']}-{row['longest']}",
-                _interval(row["final"], row["final_low"], row["final_high"]),
-                _interval(row["area"], row["area_low"], row["area_high"]),
+                *(
+                    _interval(row[name], row[f"{name}_low"], row[f"{name}_high"])
+                    if row["scored"] > 1  # of one seed an interval would be a point
+                    else _interval(row[name])
+                    for name in ("final", "area")
+                ),
             )
             for row in rows.to_dict("records")
         ]
@@ -80,8 +84,10 @@ def _counted(scored: int, seeds: int) -> str:
     return str(seeds) if scored == seeds else f"{scored} of {seeds}"
 
 
-def _interval(value: float, low: float, high: float, digits: str = ".4g") -> str:
-    return "-" if np.isnan(value) else f"{value:{digits}} [{low:{digits}}, {high:{digits}}]"
+def _interval(value: float, low: float = np.nan, high: float = np.nan, digits: str = ".4g") -> str:
+    if np.isnan(value):
+        return "-"
+    return f"{value:{digits}}" + ("" if np.isnan(low) else f" [{low:{digits}}, {high:{digits}}]")
 
 
 def _aligned(cells: Sequence[tuple[str, ...]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from reports.style import BLACK
 
 _DATA = ["task", "algo", "seed", "episode", "env_steps", "return"]
 _X = {"episode": "episodes", "env_steps": "environment steps"}
+# Letters in the width of a figure of one task, and what a line and gaps take of them.
+_LEGEND, _KEY = 130, 6
 _SUMMARY = ["task", "algo", "measure", "n", "iqm", "low", "high"]
 
 
@@ -80,7 +82,16 @@ def _legend_above(figure: Figure, row: Iterable[Axes]) -> None:
         for axes in row
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside upper center", ncols=_columns(list(handles))
+    )
+
+
+def _columns(labels: Sequence[str]) -> int:
+    """Entries of a legend that fit side by side, as wide as the longest where not all do."""
+    if sum(map(len, labels)) + _KEY * len(labels) <= _LEGEND:
+        return len(labels)
+    return max(1, _LEGEND // (max(map(len, labels)) + _KEY))
 
 
 def _draw_curves(axes: Axes, data: pd.DataFrame, colors: Mapping[str, str], x: str) -> None:

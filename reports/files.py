@@ -68,4 +68,7 @@ def require_writable(directory: Path) -> None:
     """Create the folder and prove that files can be written there; OSError otherwise."""
     directory.mkdir(parents=True, exist_ok=True)
     # A file without a name, or with one of its own: several processes may ask at once.
-    TemporaryFile(dir=directory).close()
+    try:
+        TemporaryFile(dir=directory).close()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(directory)) from error

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -56,9 +57,15 @@ class Evaluate:
         # Opened once: a run that is training on must not change what is filmed.
         run = open_run(self.directory, self.rollout)
         require_writable(self.directory)
+        kind = "evaluation-mpc" if self.mpc else "evaluation"
+        path = self.directory / f"{_result_name(kind, self.rollout)}.csv"
+        dials = {f"planner_{name}": value for name, value in asdict(self.planner).items()}
+        _require_alike(path, dials if self.mpc else {})
         if self.video is not None:
             require_picture(run)
         table = evaluate_run(run, self.episodes, planner)
+        if self.mpc:
+            table = table.assign(**dials)
         means = []
         for seed, rows in table.groupby("seed"):
             returns = rows["return"].to_numpy()
@@ -71,9 +78,8 @@ class Evaluate:
             f"return {np.mean(means):.1f}{spread}, {number} each, "
             f"{table['ms_per_decision'].median():.2f} ms per decision"
         )
+        _say_who_stopped(self.directory, table)
         # Printed first: whatever happens to the file, it was not for nothing.
-        kind = "evaluation-mpc" if self.mpc else "evaluation"
-        path = self.directory / f"{_result_name(kind, self.rollout)}.csv"
         if _has_more(path, table):
             print(f"{path} stays: it has these episodes and more")
         else:
@@ -90,6 +96,27 @@ def _has_more(path: Path, table: pd.DataFrame) -> bool:
         return path.exists() and begins_with(read_csv(path, []), table)
     except ValueError:
         return False
+
+
+def _require_alike(path: Path, settings: Mapping[str, Any]) -> None:
+    """ValueError where a file holds results of other settings, which would be lost."""
+    try:
+        held = read_csv(path, list(settings)) if path.exists() else None
+    except ValueError:  # damaged, or from before they were recorded
+        return
+    for name, value in settings.items():
+        if held is not None and len(held) and held[name].iloc[0] != value:
+            raise ValueError(
+                f"{path} holds results with {name} {held[name].iloc[0]}, not {value}: rename it to "
+                "keep both"
+            )
+
+
+def _say_who_stopped(directory: Path, table: pd.DataFrame) -> None:
+    """A line for each seed of a run that is not in a table of its checkpoint."""
+    for seed in read_identity(directory)["seeds"]:
+        if seed not in table["seed"].to_numpy():
+            print(f"left out: seed {seed} stopped in training; see its failure.json")
 
 
 @dataclass(frozen=True)
@@ -141,9 +168,13 @@ class GradientError:
         """Measure, write, draw, print the summary."""
         read_identity(self.directory)
         require_writable(self.directory)
-        table = gradient_error(self.directory, self.measurement, self.rollout)
-        print(summary(table))
         path = self.directory / f"{_result_name('gradient-error', self.rollout)}.csv"
+        asked = self.measurement
+        dials = {name: getattr(asked, name) for name in ("through", "reference_steps", "samples")}
+        _require_alike(path, {**dials, "replicates": asked.rollouts})
+        table = gradient_error(self.directory, asked, self.rollout)
+        print(summary(table))
+        _say_who_stopped(self.directory, table)
         write_csv(table, path)
         use_style()
         gradient_error_figure.draw(path)

@@ -20,6 +20,7 @@ from maac_bench.tasks.gymnasium_v5 import V5_OPTIONS, V5_TASKS, v5_task
 from maac_bench.tasks.linear_quadratic import LinearGaussianDynamics, linear_quadratic_task
 from maac_bench.tasks.mujoco_paper import EPISODE_STEPS, PAPER_TASKS, paper_task
 from maac_bench.tasks.mujoco_warnings import install as _install_warnings
+from maac_bench.tasks.own import remarks, require_fitting
 from maac_bench.tasks.swing_up import CART_POLE, PENDULUM, cart_pole_task, pendulum_task
 from maac_bench.tasks.tensor_env import TensorEnv
 from maac_bench.tasks.training import (
@@ -40,6 +41,7 @@ __all__ = [
     "make_env",
     "make_task",
     "make_training_task",
+    "own_remarks",
     "require_lqg",
     "require_true",
 ]
@@ -142,7 +144,24 @@ def make_training_task(name: str) -> TrainingTask:
         task = Task(name, size, len(scale.center), 0.99, unknown, unknown)
         return TrainingTask(task, make, steps, learns_outcome=True)
     task = make_task(name)
+    if ":" in name:
+        require_fitting(task, name, size, len(scale.center))
     return TrainingTask(task if unit else with_unit_actions(task, scale), make, steps)
+
+
+def own_remarks(training: TrainingTask) -> list[str]:
+    """What a row of the user's own gets wrong about its environment, a line each.
+
+    Raises:
+        ValueError: one of its functions cannot be used.
+    """
+    if ":" not in training.task.name or training.learns_outcome:
+        return []
+    env = training.make()
+    try:
+        return remarks(training.task, env)
+    finally:
+        env.close()
 
 
 def _import_module_of(name: str) -> None:

@@ -38,6 +38,8 @@ def action_scale(space: gym.Space[Any], name: str) -> ActionScale:
     low, high = torch.tensor(space.low), torch.tensor(space.high)
     if not bool((torch.isfinite(low) & torch.isfinite(high)).all()):
         raise ValueError(f"task {name!r} has an unbounded action space: give it limits")
+    if not bool((low < high).all()):
+        raise ValueError(f"task {name!r} has an action whose limits are not apart: {space}")
     return ActionScale(tuple((0.5 * (low + high)).tolist()), tuple((0.5 * (high - low)).tolist()))
 
 

@@ -218,3 +218,37 @@ def test_a_time_limit_ends_an_episode():
     play(episodes, np.zeros((2, 1, 1), np.float32))
     assert (episodes.count, episodes.age) == ([1], [0])
     assert episodes.begin()[0, 1] == 0.0
+
+
+class Odd(Counter):
+    """Gives `found` in place of what a step gives."""
+
+    def __init__(self, found):
+        super().__init__(9)
+        self.found = found
+
+    def step(self, action):
+        return self.found
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (([0.0, 1.0], 1.0, False, {}), "gives 4 values; Gymnasium's are observation, reward, "),
+        (([0.0], 1.0, False, False, {}), r"observation has the shape \(1,\), its space \(2,\)"),
+        (([0.0, 1.0], [1.0, 2.0], False, False, {}), r"reward is no number: \[1.0, 2.0\]"),
+        (([0.0, 1.0], "much", False, False, {}), "reward is no number: 'much'"),
+    ],
+)
+def test_what_no_step_of_an_environment_gives_is_named(found, message):
+    episodes = Episodes(lambda: Odd(found), [0], "environment")
+    episodes.begin()
+    with pytest.raises(ValueError, match=message):
+        episodes.step(np.zeros((1, 1), np.float32))
+
+
+def test_a_reward_may_be_an_array_of_one():
+    odd = Odd((np.zeros(2), np.array([0.5]), False, False, {}))
+    episodes = Episodes(lambda: odd, [0], "environment")
+    episodes.begin()
+    assert episodes.step(np.zeros((1, 1), np.float32)).reward.tolist() == [0.5]

@@ -1,6 +1,7 @@
 """Checkpoints of a run directory: never half-written, and named where they are damaged."""
 
 import errno
+import os
 import re
 from pathlib import Path
 
@@ -158,3 +159,28 @@ def test_a_file_that_only_looks_like_a_checkpoint_is_none(opened, tmp_path):
     assert checkpoint_rollouts(tmp_path) == [2, 3]
     assert run.load().counters["rollouts"] == 3
     assert (tmp_path / "checkpoint" / "rollout-notes.txt").exists()
+
+
+def test_who_may_read_a_run_may_read_its_checkpoints(opened, tmp_path):
+    mask = os.umask(0o027)
+    try:
+        reach(opened(tmp_path), 1)
+    finally:
+        os.umask(mask)
+    modes = {
+        newest(tmp_path, suffix).stat().st_mode & 0o777 for suffix in (".safetensors", ".json")
+    }
+    assert modes == {0o640}
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_to_be_deleted(opened, tmp_path, monkeypatch):
+    run = opened(tmp_path)
+    reach(run, 1)
+    reach(run, 2)
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("maac_bench.run_checkpoints.digest", refuse)
+    with pytest.raises(ValueError, match=r"rollout-000002.json cannot be read: Permission denied$"):
+        run.load()

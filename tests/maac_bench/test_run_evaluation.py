@@ -246,3 +246,23 @@ def test_environments_are_freed_after_an_evaluation(trained, monkeypatch):
     monkeypatch.setattr(Episodes, "close", lambda episodes: closed.append(0) or close(episodes))
     evaluate_run(run, 1)
     assert closed == [0]
+
+
+def test_results_of_another_planner_are_not_replaced(trained, capsys, monkeypatch):
+    table = pd.DataFrame({"seed": (3, 4), "return": (1.0, 2.0), "ms_per_decision": (0.1, 0.1)})
+    monkeypatch.setattr("maac_bench.cli.runs.evaluate_run", lambda *_arguments: table)
+    command = ["evaluate", str(trained[0]), "--mpc", "--planner.horizon"]
+    assert main([*command, "2"]) == 0
+    assert set(pd.read_csv(trained[0] / "evaluation-mpc.csv")["planner_horizon"]) == {2}
+    assert main([*command, "2"]) == 0
+    assert main([*command, "3"]) == 2
+    said = capsys.readouterr().err
+    assert "holds results with planner_horizon 2, not 3: rename it to keep both" in said
+    assert set(pd.read_csv(trained[0] / "evaluation-mpc.csv")["planner_horizon"]) == {2}
+
+
+def test_a_seed_that_stopped_is_said_to_be_left_out(trained, capsys, monkeypatch):
+    table = pd.DataFrame({"seed": (4,), "return": (1.0,), "ms_per_decision": (0.1,)})
+    monkeypatch.setattr("maac_bench.cli.runs.evaluate_run", lambda *_arguments: table)
+    assert main(["evaluate", str(trained[0])]) == 0
+    assert "left out: seed 3 stopped in training; see its failure.json" in capsys.readouterr().out

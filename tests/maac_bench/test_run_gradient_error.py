@@ -300,3 +300,15 @@ def test_the_longest_horizon_may_be_the_references_length(trained):
 def test_counts_are_whole(dial):
     with pytest.raises(ValueError, match=f"{next(iter(dial))} must be whole"):
         Measurement(**dial)
+
+
+def test_a_measurement_with_other_dials_is_not_replaced(trained, tmp_path, capsys):
+    path = tmp_path / "run"
+    shutil.copytree(trained, path)
+    (path / "gradient-error.csv").unlink(missing_ok=True)
+    command = ["gradient-error", str(path), *OPTIONS]
+    assert main(command) == 0
+    before = (path / "gradient-error.csv").read_bytes()
+    assert main([*command, "--replicates", "4"]) == 2
+    assert "holds results with replicates 3, not 4: rename it" in capsys.readouterr().err
+    assert (path / "gradient-error.csv").read_bytes() == before

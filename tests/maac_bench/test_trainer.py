@@ -224,3 +224,18 @@ def test_a_prediction_that_is_not_finite_stops_its_seed(monkeypatch):
     assert [failure.seed for failure in trainer.failures] == [6]
     assert "prediction_error_8 is not finite" in trainer.failures[0].reason
     assert "prediction_error_4" not in rows[5][-1]
+
+
+def test_a_reward_that_is_not_finite_is_blamed_itself():
+    trainer = tiny_trainer((5, 6))
+    step = trainer.episodes.step
+
+    def unpaid(action):
+        found = step(action)
+        found.reward[1] = np.nan
+        return found
+
+    trainer.episodes.step = unpaid
+    rows_of(trainer, 2)
+    assert [failure.seed for failure in trainer.failures] == [6]
+    assert "the environment's reward is not finite" in trainer.failures[0].reason

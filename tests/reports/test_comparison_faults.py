@@ -44,3 +44,12 @@ def test_a_comparison_is_written_into_a_new_folder(tmp_path):
     out = tmp_path / "new" / "table.csv"
     assert main(["compare", str(tmp_path / "run"), "--out", str(out)]) == 0
     assert out.exists()
+
+
+def test_of_one_seed_there_is_no_interval(tmp_path):
+    make_run(tmp_path / "run", "maac", {0: [1, 2, 3]})
+    text = describe(compare([tmp_path]))
+    assert text.endswith(
+        "episodes  final (last 3)  area\n  maac       1      3-3       2               2"
+    )
+    assert "first 3 episodes: interquartile mean\n" in text

@@ -3,7 +3,7 @@ import pytest
 
 from reports.ablations.settings import PROFILES as ABLATIONS
 from reports.curve_tables import score_table, summary_table, timing_table
-from reports.curves import _score_range, comparison_figure, curve_figure
+from reports.curves import _columns, _score_range, comparison_figure, curve_figure
 from reports.figure2.settings import PROFILES as FIGURE2
 from reports.provenance import publish, record
 from reports.style import use_style
@@ -205,3 +205,11 @@ def test_a_band_is_called_by_the_seeds_that_the_data_have(tmp_path, seeds, band)
     of_all, of_some = {k: [0, 4] for k in range(4)}, {k: [1, 2] for k in range(seeds)}
     figure = published_figure(tmp_path, curves(maac=of_all, other=of_some), 2)
     assert f"interquartile mean and {band}, thin" in figure.get_supxlabel()
+
+
+@pytest.mark.parametrize(
+    ("labels", "columns"),
+    [(["maac"] * 5, 5), (["maac-scaled-critic-more-updates"] * 4, 3), (["x" * 200, "y"], 1)],
+)
+def test_a_legend_is_no_wider_than_the_figure(labels, columns):
+    assert _columns(labels) == columns

@@ -1,0 +1,96 @@
+"""Whether a row that a user wrote says what the environment does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from maac_bench.tasks.base import Task
+from maac_bench.types import Transition
+
+_STEPS = 200
+_SEED = 0
+# Rounding to float32 does not count, and neither does a reward that is approximated that well.
+_TOLERANCE = 1e-3
+
+
+def require_fitting(task: Task, name: str, state_size: int, action_size: int) -> None:
+    """ValueError naming what of a row does not fit its name and its environment's spaces."""
+    for field, own, theirs in (
+        ("name", task.name, name),
+        ("state_size", task.state_size, state_size),
+        ("action_size", task.action_size, action_size),
+    ):
+        if own != theirs:
+            raise ValueError(f"the row of task {name!r} says {field} {own!r}, it is {theirs!r}")
+    if not 0 <= task.discount < 1:
+        raise ValueError(
+            f"the row of task {name!r} has the discount {task.discount}, not in [0, 1)"
+        )
+
+
+def remarks(task: Task, env: gym.Env[Any, Any]) -> list[str]:
+    """What is wrong with a row's functions on random steps of the environment, a line each.
+
+    Args:
+        task: the row.
+        env: takes actions in the units that the row's functions take.
+
+    Raises:
+        ValueError: a function fails, or does not give one number per transition.
+    """
+    data = _random_steps(env)
+    inputs = data.state, data.action, data.next_state
+    lines = []
+    reward = _values(task, "reward", inputs)
+    rms = float((reward - data.reward).square().mean().sqrt())
+    spread = float(data.reward.std())
+    if not rms <= _TOLERANCE * max(1.0, spread):
+        lines.append(
+            f"the reward of {task.name}'s row differs from the environment's by {rms:.3g} (root "
+            f"mean square over {_STEPS} random steps, whose rewards vary by {spread:.3g}): agents "
+            "learn from the row's"
+        )
+    ended = _values(task, "terminated", inputs) > 0.5
+    wrong = int((ended != (data.terminated > 0.5)).sum())
+    if wrong:
+        lines.append(
+            f"the termination of {task.name}'s row is not the environment's at {wrong} of {_STEPS} "
+            "random steps"
+        )
+    return lines
+
+
+def _values(task: Task, field: str, inputs: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """One of the row's functions on a batch, [N]."""
+    where = f"the {field} of the row of task {task.name!r}"
+    try:
+        found = getattr(task, field)(*inputs)
+    except Exception as error:  # whatever the user's function raises
+        raise ValueError(f"{where} fails on tensors: {type(error).__name__}: {error}") from error
+    shape = tuple(inputs[0].shape[:-1])
+    if not isinstance(found, Tensor) or tuple(found.shape) != shape:
+        what = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(
+            f"{where} must give a tensor with a number per transition, {list(shape)} for states "
+            f"{list(inputs[0].shape)}; it gave {what}"
+        )
+    return found
+
+
+def _random_steps(env: gym.Env[Any, Any]) -> Transition:
+    """Transitions of uniform actions, [N, ...] each."""
+    env.action_space.seed(_SEED)
+    state, _ = env.reset(seed=_SEED)
+    rows = []
+    for _step in range(_STEPS):
+        action = env.action_space.sample()
+        following, reward, terminated, truncated, _ = env.step(action)
+        rows.append((state, action, reward, following, terminated))
+        state = env.reset()[0] if terminated or truncated else following
+    columns = (np.asarray(column, np.float32) for column in zip(*rows, strict=True))
+    return Transition(*map(torch.from_numpy, columns))

@@ -1,0 +1,105 @@
+"""Rows that a user adds for an environment of their own, and gets wrong."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from maac_bench.tasks import TASKS, Task, make_training_task, own_remarks
+
+# Gymnasium imports what stands before the colon: this module.
+NAME = f"{__name__}:Slide-v0"
+
+
+class Slide(gym.Env):
+    """A point that is pushed along a line, paid for being near 0, until it is beyond 1."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gym.spaces.Box(-0.5, 0.5, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.state = self.np_random.normal(size=2).astype(np.float32)
+        return self.state, {}
+
+    def step(self, action):
+        paid = -float(self.state[0] ** 2 + action[0] ** 2)
+        self.state = self.state + np.array([0.1 * self.state[1], action[0]], np.float32)
+        return self.state, paid, bool(abs(self.state[0]) > 1.0), False, {}
+
+
+def reward(state, action, next_state):
+    return -state[..., 0].square() - action[..., 0].square()
+
+
+def terminated(state, action, next_state):
+    return (next_state[..., 0].abs() > 1.0).float()
+
+
+RIGHT = Task(NAME, 2, 1, 0.9, reward, terminated)
+
+
+@pytest.fixture
+def row(monkeypatch):
+    """Makes the training task of a row."""
+    gym.register("Slide-v0", entry_point=Slide, max_episode_steps=50)
+
+    def make(**changes):
+        monkeypatch.setitem(TASKS, NAME, lambda: RIGHT._replace(**changes))
+        return make_training_task(NAME)
+
+    yield make
+    del gym.registry["Slide-v0"]
+
+
+def test_a_right_row_is_left_alone(row):
+    assert own_remarks(row()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "rows:Other-v0"}, "says name 'rows:Other-v0', it is '.*:Slide-v0'"),
+        ({"state_size": 3}, "says state_size 3, it is 2"),
+        ({"action_size": 2}, "says action_size 2, it is 1"),
+        ({"discount": 1.5}, r"has the discount 1.5, not in \[0, 1\)"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_refused(row, changes, message):
+    with pytest.raises(ValueError, match=message):
+        row(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"reward": lambda s, a, n: -s.square()},
+            r"reward of the row of task '.*:Slide-v0' must give .* \[200\] for states "
+            r"\[200, 2\]; it gave \[200, 2\]",
+        ),
+        ({"terminated": lambda s, a, n: False}, "terminated of the row .* it gave bool"),
+        (
+            {"reward": lambda s, a, n: s[..., 7]},
+            "reward of the row .* fails on tensors: IndexError",
+        ),
+    ],
+)
+def test_a_function_that_cannot_be_used_is_named(row, changes, message):
+    with pytest.raises(ValueError, match=message):
+        own_remarks(row(**changes))
+
+
+def test_functions_that_say_something_else_than_the_environment_are_remarked_upon(row):
+    (line,) = own_remarks(row(reward=lambda s, a, n: 2.0 + reward(s, a, n)))
+    assert "differs from the environment's by 2 (root mean square over 200 random steps" in line
+    (line,) = own_remarks(row(reward=lambda s, a, n: torch.full_like(s[..., 0], torch.nan)))
+    assert "by nan" in line
+    (line,) = own_remarks(row(terminated=lambda s, a, n: torch.zeros_like(s[..., 0])))
+    assert f"termination of {NAME}'s row is not the environment's at " in line
+    assert " of 200 random steps" in line
+
+
+def test_an_outcome_that_is_learned_has_no_row(row, monkeypatch):
+    training = row()._replace(learns_outcome=True)
+    assert own_remarks(training) == []
