@@ -78,6 +78,9 @@ class Report:
     def execute(self) -> None:
         """Write the page."""
         out = self.out or self.reports / "index.html"
+        if out.is_dir():
+            raise ValueError(f"{out} is a folder: name an HTML file")
+        require_writable(out.parent)  # before the work, not after it
         print(f"{out}: {write_page(self.reports, out) / 1e6:.1f} MB")
 
 

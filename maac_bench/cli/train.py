@@ -41,7 +41,8 @@ class Train:
     seeds: tuple[int, ...] = (0,)
     """independent runs, trained together in one process"""
     rollouts: int = 50
-    """episodes in all, the random ones included"""
+    """rollouts in all, the random ones included; each has the time limit's number of steps, so
+    it is an episode where none ends early"""
     device: str = "cpu"
     """cpu, cuda or cuda:N"""
     compile: Literal["auto", "yes", "no"] = "auto"

@@ -58,8 +58,8 @@ def test_what_is_missing_is_named(reduced):
     names = "quick, mujoco, critic-unit, paper-size, paper-size-gpu, paper"
     assert f"Not run yet: profiles {names}." in text  # table1
     first = "quick, mujoco, critic-unit, critic-unit-baseline, critic-unit-repeated"
-    then = "critic-unit-small-tasks, other-tasks, normalisation, entropy, plus, precision"
-    last = "updates, paper-size, paper-size-gpu, paper"
+    then = "critic-unit-small-tasks, other-tasks, ant, normalisation, entropy, plus"
+    last = "plus-critic-unit, precision, updates, fits, paper-size, paper-size-gpu, paper"
     assert f"Not run yet: profiles {first}, {then}, {last}." in text  # ablations
     assert "Not run yet: <code>make bench</code>" in text
     assert "Missing: docs/errata.md" in text
