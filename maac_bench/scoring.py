@@ -42,6 +42,19 @@ class Score(NamedTuple):
     rms_error: float
 
 
+def expectation(
+    estimator: Estimator, lqg: analytic.LQG, gain: Array, critic: analytic.QuadraticCritic
+) -> Array:
+    """An estimator's exact mean at K = `gain`, flattened (zeroth-order: without its smoothing).
+
+    The gradient of the H-step objective closed by `critic`, or of the return cut after H rewards.
+    """
+    horizon = estimator.settings.horizon
+    if estimator.critic_role == "closes":
+        return analytic.maac_gradient(lqg, gain, horizon, critic=critic).ravel()
+    return analytic.policy_gradient(lqg, gain, T=horizon).ravel()
+
+
 def linear_problem(
     task: Task, gain: Array, critic: analytic.Evaluation | analytic.QuadraticCritic, stack: int
 ) -> tuple[Problem, LinearGaussian]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 import analytic
+from analytic.lqg import Array
 from maac_bench.estimators import Settings, make_estimator
-from maac_bench.scoring import Score, score
+from maac_bench.scoring import Score, expectation, score
 from maac_bench.tasks import make_task, require_lqg
 
 _CRITIC_SHARE = 0.5
@@ -55,25 +56,35 @@ class Estimate:
             raise ValueError(f"{self.estimator} has no critic: leave critic_share at its default")
         lqg = require_lqg(task)
         best = analytic.optimal_gain(lqg)
+        gain, values = self.gain_share * best, analytic.evaluate(lqg, self.critic_share * best)
+        critic = analytic.QuadraticCritic(values.G, values.d)
         result = score(
             task,
             estimator,
-            gain=self.gain_share * best,
-            critic=analytic.evaluate(lqg, self.critic_share * best),
+            gain=gain,
+            critic=critic,
             samples=self.samples,
             seeds=range(self.seed, self.seed + self.replicates),
         )
-        print(describe(result))
+        print(describe(result, expectation(estimator, lqg, gain, critic)))
 
 
-def describe(result: Score) -> str:
-    """A score as readable lines."""
+def describe(result: Score, expected: Array) -> str:
+    """A score as readable lines.
+
+    Args:
+        result: from `scoring.score`.
+        expected: the estimator's exact mean, from `scoring.expectation`.
+    """
+    bias = np.linalg.norm(expected - result.truth) / np.linalg.norm(result.truth)
     with np.printoptions(precision=4, suppress=True, threshold=20, edgeitems=4):
         return "\n".join(
             [
                 f"exact gradient of the return   {result.truth}",
+                f"gradient that it estimates     {expected}",
                 f"mean estimate                  {result.mean}",
-                f"bias / |gradient|              {result.bias:.4g} ± {result.bias_error:.2g}",
+                f"bias / |gradient|              {result.bias:.4g} ± {result.bias_error:.2g}, "
+                f"in expectation {bias:.4g}",
                 f"cosine to the exact gradient   {result.cosine:.5f}",
                 f"std per sample / |gradient|    {result.spread:.4g}",
                 f"error of one estimate          {result.rms_error:.4g} (relative, RMS)",

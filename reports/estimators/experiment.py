@@ -19,7 +19,7 @@ from maac_bench.estimators import ESTIMATORS, Estimator, Settings, make_estimato
 from maac_bench.estimators.pathwise import BackpropagationThroughTime, ModelAugmented
 from maac_bench.estimators.score_function import ScoreFunction
 from maac_bench.names import lookup
-from maac_bench.scoring import score
+from maac_bench.scoring import expectation, score
 from maac_bench.tasks import make_task, require_lqg
 from reports.units import Experiment
 
@@ -84,14 +84,6 @@ def prepare(task_name: str, name: str, horizon: int) -> Setup:
     return Setup(lqg, POLICY_SHARE * best, critic, estimator)
 
 
-def expectation(setup: Setup) -> Array:
-    """The estimator's exact mean, flattened (zeroth-order: without its smoothing)."""
-    horizon = setup.estimator.settings.horizon
-    if setup.estimator.critic_role == "closes":
-        return analytic.maac_gradient(setup.lqg, setup.gain, horizon, critic=setup.critic).ravel()
-    return analytic.policy_gradient(setup.lqg, setup.gain, T=horizon).ravel()
-
-
 def exact_spread(setup: Setup) -> float:
     """Root of the summed per-sample variances in closed form; NaN where there is none."""
     estimator, horizon = setup.estimator, setup.estimator.settings.horizon
@@ -126,13 +118,14 @@ def run_unit(profile: Profile, task_name: str, name: str) -> pd.DataFrame:
     """
     task, setup = make_task(task_name), prepare(task_name, name, profile.horizon)
     truth = analytic.policy_gradient(setup.lqg, setup.gain).ravel()
+    expected = expectation(setup.estimator, setup.lqg, setup.gain, setup.critic)
     size = float(np.linalg.norm(truth))
     constants = {
         "task": task_name,
         "estimator": name,
         "horizon": setup.estimator.settings.horizon,
         "replicates": profile.replicates,
-        "bias_exact": np.linalg.norm(expectation(setup) - truth) / size,
+        "bias_exact": np.linalg.norm(expected - truth) / size,
         "spread_exact": exact_spread(setup) / size,
     }
     rows = []

@@ -80,7 +80,7 @@ def test_every_option_of_an_estimate_arrives(monkeypatch, estimator, own, settin
 
     def spy(task, estimator, **given):
         seen.append((task, estimator, given))
-        return Score(np.ones(2), np.ones(2), 0.1, 0.2, 0.3, 0.4, 0.5)
+        return Score(np.ones(12), np.ones(12), 0.1, 0.2, 0.3, 0.4, 0.5)
 
     monkeypatch.setattr("maac_bench.cli.estimate.score", spy)
     options = ["--task", "maac_bench/RandomLQG6-v0", "--estimator", estimator, "--horizon", "3"]

@@ -168,7 +168,8 @@ def test_terminal_actions_count_as_memory():
 
 def test_a_score_is_shown_with_the_error_of_its_bias():
     numbers = (0.1, 0.25, 0.5, 3.0, 0.75)
-    text = describe(Score(np.ones(2), np.ones(2), *numbers))
+    text = describe(Score(np.ones(2), np.ones(2), *numbers), np.array([1.0, 2.0]))
+    assert "in expectation 0.7071" in text
     assert "0.1 ± 0.25" in text
     assert "0.50000" in text
     assert text.index("3") < text.index("0.75")
