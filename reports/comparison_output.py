@@ -148,9 +148,11 @@ def beside_published(comparison: Comparison, published: pd.DataFrame) -> list[st
             continue
         step = earlier["env_steps"].max()
         row = iqm_band(earlier[earlier["env_steps"] == step], "env_steps", "return").iloc[0]
+        there, seeds = int(row["n"]), rows["seed"].nunique()
+        low, high = (row["low"], row["high"]) if there > 1 else (np.nan, np.nan)
         lines.append(
-            f"published {algo}: {_interval(row['iqm'], row['low'], row['high'])} at step "
-            f"{step:.0f}, {row['n']:.0f} seed{'s' if row['n'] > 1 else ''} "
+            f"published {algo}: {_interval(row['iqm'], low, high)} at step {step:.0f}, "
+            f"{_counted(there, seeds)} seed{'s' if seeds > 1 else ''}, a single evaluation each "
             f"(ours: {steps} steps at episode {at})"
         )
     return lines

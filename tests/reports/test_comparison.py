@@ -188,7 +188,7 @@ def test_published_curves_are_read_at_the_same_steps(runs, tmp_path):
     found = compare([runs])
     published = read_published([path], found)
     assert beside_published(found, published) == [
-        "published mbpo-published: 20 [10, 30] at step 1000, 2 seeds "
+        "published mbpo-published: 20 [10, 30] at step 1000, 2 seeds, a single evaluation each "
         "(ours: 1200 steps at episode 6)"
     ]
     late = published.assign(env_steps=1e6)
@@ -202,7 +202,7 @@ def test_published_curves_count_up_to_the_last_step_of_ours(runs):
     steps = {"env_steps": [900.0, 1200.0, 1201.0], "return": [1.0, 2.0, 3.0]}
     published = pd.DataFrame({"algo": "mbpo", "seed": 0, **steps})
     assert beside_published(compare([runs]), published) == [
-        "published mbpo: 2 [2, 2] at step 1200, 1 seed (ours: 1200 steps at episode 6)"
+        "published mbpo: 2 at step 1200, 1 seed, a single evaluation each (ours: 1200 steps at episode 6)"
     ]
 
 
@@ -216,7 +216,7 @@ def test_the_command_prints_writes_and_draws(runs, tmp_path, capsys):
     assert "unequal lengths on maac_bench/Pendulum-v0: 6 to 7 episodes" in output
     assert "maac > sac" in output
     assert "5 [4, 6]" in output
-    assert "published mbpo: 30 [30, 30]" in output
+    assert "published mbpo: 30 at step 1000" in output
     assert figure.read_bytes().startswith(b"\x89PNG")
     written = pd.read_csv(table)
     assert list(written["algo"]) == ["maac", "sac"]
