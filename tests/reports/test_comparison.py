@@ -202,7 +202,8 @@ def test_published_curves_count_up_to_the_last_step_of_ours(runs):
     steps = {"env_steps": [900.0, 1200.0, 1201.0], "return": [1.0, 2.0, 3.0]}
     published = pd.DataFrame({"algo": "mbpo", "seed": 0, **steps})
     assert beside_published(compare([runs]), published) == [
-        "published mbpo: 2 at step 1200, 1 seed, a single evaluation each (ours: 1200 steps at episode 6)"
+        "published mbpo: 2 at step 1200, 1 seed, a single evaluation each "
+        "(ours: 1200 steps at episode 6)"
     ]
 
 
