@@ -34,6 +34,10 @@ class EstimatorNoise(NamedTuple):
     directions: tuple[Tensor, ...] = ()
 
 
+# With parameters of about 1; a tenth of it is rounding already.
+_LEAST_SMOOTHING = 1e-6
+
+
 @dataclass(frozen=True)
 class Settings:
     """The dials of an estimator; one that has no use for a dial refuses it."""
@@ -56,6 +60,11 @@ class Settings:
             raise ValueError(f"terminal_samples must be at least 1, got {self.terminal_samples}")
         if not 0 < self.smoothing < math.inf:
             raise ValueError(f"smoothing must be positive and finite, got {self.smoothing}")
+        if self.smoothing < _LEAST_SMOOTHING:
+            raise ValueError(
+                f"smoothing must be at least {_LEAST_SMOOTHING:g}, got {self.smoothing}: float32 "
+                "does not resolve smaller steps"
+            )
         if not 0 <= self.temperature < math.inf:
             raise ValueError(f"temperature must be at least 0, got {self.temperature}")
 

@@ -173,3 +173,11 @@ def test_a_score_is_shown_with_the_error_of_its_bias():
     assert "0.1 ± 0.25" in text
     assert "0.50000" in text
     assert text.index("3") < text.index("0.75")
+
+
+def test_an_estimate_of_exactly_nothing_is_no_estimate(monkeypatch):
+    task, gain = correlated()
+    monkeypatch.setattr("maac_bench.scoring.replicate", lambda *_given: np.zeros((2, 4)))
+    estimator = make_estimator("pathwise", Settings(3))
+    with pytest.raises(FloatingPointError, match="the mean estimate is exactly zero"):
+        score(task, estimator, gain, analytic.evaluate(require_lqg(task), gain), 8, (0, 1))
