@@ -6,7 +6,9 @@ playing its actions again. This works for every deterministic Gymnasium environm
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import gymnasium as gym
@@ -77,7 +79,10 @@ class Episodes:
         reward = np.zeros(seeds, np.float32)
         terminated, truncated = np.zeros(seeds, np.bool_), np.zeros(seeds, np.bool_)
         for k in range(seeds) if active is None else np.flatnonzero(active):
-            found = tuple(self._envs[k].step(action[k]))
+            try:
+                found = tuple(self._envs[k].step(action[k]))
+            except Exception as error:  # whatever the environment raises
+                raise _failure(f"step {self.age[k] + 1} of an episode", error) from error
             if len(found) != len(_RESULTS):
                 raise ValueError(
                     f"the environment's step gives {len(found)} values; Gymnasium's are "
@@ -126,7 +131,10 @@ class Episodes:
 
     def _reset(self, k: int, episode: int) -> Array:
         entropy = np.random.SeedSequence([self._seeds[k], episode, *self._purpose])
-        state, _ = self._envs[k].reset(seed=int(entropy.generate_state(1)[0]) >> 1)
+        try:
+            state, _ = self._envs[k].reset(seed=int(entropy.generate_state(1)[0]) >> 1)
+        except Exception as error:  # whatever the environment raises
+            raise _failure("reset", error) from error
         return self._vector(state)
 
     def _vector(self, state: object) -> Array:
@@ -138,6 +146,15 @@ class Episodes:
                 f"{self._state[0].shape}"
             )
         return vector
+
+
+def _failure(where: str, error: Exception) -> ValueError:
+    """What to say of an environment's own error, and where it was raised."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return ValueError(
+        f"the environment fails in {where}: {type(error).__name__}: {error} "
+        f"({Path(place.filename).name}, line {place.lineno})"
+    )
 
 
 def _number(reward: Any) -> float:  # noqa: ANN401

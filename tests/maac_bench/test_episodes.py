@@ -252,3 +252,28 @@ def test_a_reward_may_be_an_array_of_one():
     episodes = Episodes(lambda: odd, [0], "environment")
     episodes.begin()
     assert episodes.step(np.zeros((1, 1), np.float32)).reward.tolist() == [0.5]
+
+
+def test_an_environments_own_error_is_named_with_its_place():
+    class Falling(Counter):
+        def step(self, action):
+            if self.state[1] == 2.0:
+                raise RuntimeError("the floor is gone")
+            return super().step(action)
+
+    episodes = Episodes(lambda: Falling(9), [0], "environment")
+    with pytest.raises(
+        ValueError, match=r"fails in step 3 of an episode: RuntimeError: the floor "
+    ):
+        play(episodes, np.zeros((3, 1, 1), np.float32))
+    with pytest.raises(ValueError, match=r"is gone \(test_episodes.py, line \d+\)"):
+        play(episodes, np.zeros((1, 1, 1), np.float32))
+
+
+def test_an_environment_that_cannot_start_is_named():
+    class Stuck(Counter):
+        def reset(self, *, seed=None, options=None):
+            raise KeyError("no start")
+
+    with pytest.raises(ValueError, match="fails in reset: KeyError: 'no start'"):
+        Episodes(lambda: Stuck(9), [0], "environment").begin()
