@@ -120,6 +120,11 @@ def make_training_task(name: str) -> TrainingTask:
             _require_version(name)
         env = make_env(name) if known else gym.make(name)
     except (gym.error.Error, ModuleNotFoundError) as error:
+        absent = getattr(error, "name", None)
+        if absent and not name.startswith(absent):
+            raise ValueError(
+                f"task {name!r} cannot be made: its module needs {absent!r}"
+            ) from error
         raise ValueError(
             f"unknown task {name!r}: not registered with Gymnasium ({error}), "
             f"and none of {', '.join(TASKS)}"

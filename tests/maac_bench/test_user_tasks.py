@@ -60,6 +60,15 @@ def test_functions_of_a_users_module_are_used_from_the_first_time_on(tmp_path, m
     del TASKS["row_module:Row-v0"], gym.registry["Row-v0"]
 
 
+def test_what_a_users_module_lacks_is_named(tmp_path, monkeypatch):
+    (tmp_path / "lacking_module.py").write_text("import no_such_package\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"cannot be made: its module needs 'no_such_package'$"):
+        make_training_task("lacking_module:Any-v0")
+    with pytest.raises(ValueError, match="unknown task 'no_such_module:Any-v0'"):
+        make_training_task("no_such_module:Any-v0")
+
+
 def test_an_environment_that_fails_to_start_says_so():
     def broken(**options):
         raise AttributeError("no such robot")
