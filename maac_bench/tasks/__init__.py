@@ -120,8 +120,8 @@ def make_training_task(name: str) -> TrainingTask:
             _require_version(name)
         env = make_env(name) if known else gym.make(name)
     except (gym.error.Error, ModuleNotFoundError) as error:
-        absent = getattr(error, "name", None)
-        if absent and not name.startswith(absent):
+        absent, module = getattr(error, "name", None), name.partition(":")[0]
+        if absent and not f"{module}.".startswith(f"{absent}."):
             raise ValueError(
                 f"task {name!r} cannot be made: its module needs {absent!r}"
             ) from error

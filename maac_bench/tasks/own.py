@@ -14,7 +14,7 @@ from maac_bench.types import Transition
 
 _STEPS = 200
 _SEED = 0
-# Rounding to float32 does not count, and neither does a reward that is approximated that well.
+# Of the largest reward, at least of 1: rounding to float32 does not count.
 _TOLERANCE = 1e-3
 
 
@@ -41,15 +41,22 @@ def remarks(task: Task, env: gym.Env[Any, Any]) -> list[str]:
         env: takes actions in the units that the row's functions take.
 
     Raises:
-        ValueError: a function fails, or does not give one number per transition.
+        ValueError: a function fails, or does not give one number per transition; or the environment
+            cannot be stepped.
     """
-    data = _random_steps(env)
+    try:
+        data = _random_steps(env)
+    except Exception as error:  # whatever the environment raises
+        raise ValueError(
+            f"task {task.name!r} fails in its first {_STEPS} random steps: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     inputs = data.state, data.action, data.next_state
     lines = []
     reward = _values(task, "reward", inputs)
     rms = float((reward - data.reward).square().mean().sqrt())
     spread = float(data.reward.std())
-    if not rms <= _TOLERANCE * max(1.0, spread):
+    if not rms <= _TOLERANCE * max(1.0, float(data.reward.abs().max())):
         lines.append(
             f"the reward of {task.name}'s row differs from the environment's by {rms:.3g} (root "
             f"mean square over {_STEPS} random steps, whose rewards vary by {spread:.3g}): agents "

@@ -100,6 +100,23 @@ def test_functions_that_say_something_else_than_the_environment_are_remarked_upo
     assert " of 200 random steps" in line
 
 
+def test_a_large_reward_that_float32_rounds_is_right(row, monkeypatch):
+    step = Slide.step
+
+    def rich(env, action):
+        state, paid, *rest = step(env, action)
+        return state, 1e7 + paid, *rest
+
+    monkeypatch.setattr(Slide, "step", rich)
+    assert own_remarks(row(reward=lambda s, a, n: 1e7 + reward(s, a, n))) == []
+
+
+def test_an_environment_that_cannot_be_stepped_is_named(row, monkeypatch):
+    monkeypatch.setattr(Slide, "step", lambda env, action: (env.state, 0.0, False, {}))
+    with pytest.raises(ValueError, match="fails in its first 200 random steps: ValueError: not en"):
+        own_remarks(row())
+
+
 def test_an_outcome_that_is_learned_has_no_row(row, monkeypatch):
     training = row()._replace(learns_outcome=True)
     assert own_remarks(training) == []
