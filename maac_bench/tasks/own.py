@@ -59,8 +59,8 @@ def remarks(task: Task, env: gym.Env[Any, Any]) -> list[str]:
     if not rms <= _TOLERANCE * max(1.0, float(data.reward.abs().max())):
         lines.append(
             f"the reward of {task.name}'s row differs from the environment's by {rms:.3g} (root "
-            f"mean square over {_STEPS} random steps, whose rewards vary by {spread:.3g}): imagined "
-            "steps are paid by the row's"
+            f"mean square over {_STEPS} random steps, whose rewards vary by {spread:.3g}): "
+            "imagined steps are paid by the row's"
         )
     ended = _values(task, "terminated", inputs) > 0.5
     wrong = int((ended != (data.terminated > 0.5)).sum())
