@@ -22,6 +22,8 @@ _VARIANTS = {
     "precision": (25, ("maac-bfloat16",)),
     # Whether twice the updates per step make more of the critics with which most is learned.
     "updates": (30, ("maac-scaled-critic", "maac-scaled-critic-more-updates")),
+    # Whether the parts of `plus` still help where the critics' unit does.
+    "plus-critic-unit": (40, ("maac-scaled-critic", "maac-plus-scaled-critic")),
     # What is lost where fits of the model are cut short, so that a step's cost does not grow.
     "fits": (50, ("maac-short-fits",)),
 }
@@ -46,10 +48,6 @@ PROFILES["critic-unit"] = replace(
 # Whether the baseline that comes next gains as much from it.
 PROFILES["critic-unit-baseline"] = replace(
     PROFILES["mujoco"], algorithms=("maac-scaled-critic", "mbpo", "mbpo-scaled-critic")
-)
-# Whether the parts of `plus` still help where the critics' unit does.
-PROFILES["plus-critic-unit"] = replace(
-    PROFILES["mujoco"], algorithms=("maac-scaled-critic", "maac-plus", "maac-plus-scaled-critic")
 )
 # The same question put to two other seeds, with the critics of which it was first seen.
 PROFILES["critic-unit-repeated"] = replace(
