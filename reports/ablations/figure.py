@@ -23,7 +23,7 @@ COLORS = {
     "maac-plus-unbounded": PURPLE,
     "maac-scaled-critic": RED,
     "maac-h0-scaled-critic": PURPLE,
-    "maac-plus-scaled-critic": BLUE,
+    "maac-plus-scaled-critic": PURPLE,
     "maac-sqrt-critic": GREEN,
     "maac-h0-sqrt-critic": ORANGE,
     "maac-scaled-critic-more-updates": SKY,
