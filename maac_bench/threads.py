@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-# Rounds of the GNU OpenMP library's waiting loop. Its own choice, 300 000 on as many cores as
-# threads, keeps a core that another program could use for longer than most products here take.
+# Rounds of the GNU OpenMP library's waiting loop; its own choice is 300 000 where there are as many
+# cores as threads, whoever else uses them.
 _ROUNDS = "20000"
 _POLICIES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 

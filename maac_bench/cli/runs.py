@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -112,6 +112,17 @@ def _require_alike(path: Path, settings: Mapping[str, Any]) -> None:
             )
 
 
+def _require_horizons(path: Path, asked: Sequence[int]) -> None:
+    """ValueError where a file holds horizons that are not measured again, and would be lost."""
+    try:
+        held = set(read_csv(path, ["horizon"])["horizon"]) if path.exists() else set()
+    except ValueError:  # damaged
+        return
+    if not held <= set(asked):
+        others = ", ".join(str(horizon) for horizon in sorted(held - set(asked)))
+        raise ValueError(f"{path} also holds the horizons {others}: rename it to keep them")
+
+
 def _say_who_stopped(directory: Path, table: pd.DataFrame) -> None:
     """A line for each seed of a run that is not in a table of its checkpoint."""
     for seed in read_identity(directory)["seeds"]:
@@ -172,6 +183,7 @@ class GradientError:
         asked = self.measurement
         dials = {name: getattr(asked, name) for name in ("through", "reference_steps", "samples")}
         _require_alike(path, {**dials, "replicates": asked.rollouts})
+        _require_horizons(path, asked.horizons)
         table = gradient_error(self.directory, asked, self.rollout)
         print(summary(table))
         _say_who_stopped(self.directory, table)

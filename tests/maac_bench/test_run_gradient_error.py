@@ -311,4 +311,6 @@ def test_a_measurement_with_other_dials_is_not_replaced(trained, tmp_path, capsy
     before = (path / "gradient-error.csv").read_bytes()
     assert main([*command, "--replicates", "4"]) == 2
     assert "holds results with replicates 3, not 4: rename it" in capsys.readouterr().err
+    assert main([*command, "--horizons", "2"]) == 2
+    assert "also holds the horizons 0: rename it to keep them" in capsys.readouterr().err
     assert (path / "gradient-error.csv").read_bytes() == before
