@@ -86,8 +86,12 @@ class _Recording:
         # A graph that is freed during another's recording breaks it.
         gc.collect()
         device = next((own.device for own in self._own if _is_tensor(own)), None)
-        with torch.cuda.device(device), torch.cuda.graph(graph, stream=torch.cuda.Stream(device)):
+        stream = torch.cuda.Stream(device)
+        with torch.cuda.device(device), torch.cuda.graph(graph, stream=stream):
             self._results = self._call()
+        # Recording puts the generators' counters back on its own stream. On a busy device that could
+        # come after the first replay has set them on this one, which would then draw other numbers.
+        torch.cuda.current_stream(device).wait_stream(stream)
         return graph
 
     @torch.no_grad()
