@@ -70,5 +70,5 @@ PROFILES["ant"] = replace(
 )
 # How far the reduced sizes are from the paper's.
 PROFILES["paper-size"] = paper_size(("maac", "maac-scaled-critic", "maac-sqrt-critic"))
-PROFILES["paper-size-gpu"] = paper_size_gpu(("maac", "maac-scaled-critic"))
+PROFILES["paper-size-gpu"] = paper_size_gpu(("maac", "maac-h0", "maac-scaled-critic"))
 REPORT = CurveReport("ablations", PROFILES, measures=("final", "area"), compares=True)
