@@ -60,7 +60,9 @@ PROFILES["critic-unit-repeated"] = replace(
 PROFILES["critic-unit-small-tasks"] = replace(
     PROFILES["quick"], algorithms=("maac", "maac-scaled-critic", "maac-sqrt-critic")
 )
-PROFILES["other-tasks"] = other_tasks(("maac", "maac-h0", "maac-scaled-critic", "maac-sqrt-critic"))
+PROFILES["other-tasks"] = other_tasks(
+    (*PROFILES["paper"].algorithms, "maac-scaled-critic", "maac-sqrt-critic")
+)
 # Whether a longer run gets anywhere on Ant.
 PROFILES["ant"] = replace(
     PROFILES["mujoco"],
@@ -70,5 +72,9 @@ PROFILES["ant"] = replace(
 )
 # How far the reduced sizes are from the paper's.
 PROFILES["paper-size"] = paper_size(("maac", "maac-scaled-critic", "maac-sqrt-critic"))
+# Whether another seed on a CPU is as far behind a GPU's as that one.
+PROFILES["paper-size-repeated"] = replace(
+    paper_size(("maac",)), seeds=(1,), place="paper-one-seed-repeated"
+)
 PROFILES["paper-size-gpu"] = paper_size_gpu(("maac", "maac-h0", "maac-scaled-critic"))
 REPORT = CurveReport("ablations", PROFILES, measures=("final", "area"), compares=True)

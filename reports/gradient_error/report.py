@@ -16,7 +16,13 @@ from maac_bench.run_checkpoints import checkpoint_digest, checkpoint_rollouts
 from maac_bench.run_gradient_error import Measurement, gradient_error
 from reports import provenance
 from reports.files import as_published, file_digest, read_csv
-from reports.training_profiles import Profile, directory, paper_size, profiles
+from reports.training_profiles import (
+    Profile,
+    directory,
+    paper_size,
+    paper_size_gpu,
+    profiles,
+)
 from reports.training_runs import TrainingRun, commits, require_run, run_all
 from reports.units import Experiment, run
 
@@ -74,6 +80,14 @@ PROFILES = {
     "paper-size": Size(paper_size(("maac",)), (10, 20, 30, 40, 50)),
     # And with the critics with which most is learned.
     "paper-size-critic-unit": Size(paper_size(("maac-scaled-critic",)), (10, 20, 30, 40, 50)),
+    # Whether an agent whose actor never saw the model has another gradient to follow.
+    "paper-size-gpu-h0": Size(
+        replace(
+            paper_size_gpu(("maac-h0",)),
+            label="maac-h0; " + paper_size_gpu(("maac-h0",)).label,
+        ),
+        (47,),
+    ),
     "paper": Size(_TRAINED["paper"], (10, 20, 50, 100, 200)),
 }
 

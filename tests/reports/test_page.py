@@ -54,13 +54,14 @@ def test_what_is_missing_is_named(reduced):
     )  # figure2
     assert text.count("Not run yet: profiles quick, paper.") == 2  # figure3 and estimators
     names = "mujoco, plus, critic-unit, hopper, walker2d, paper-size, paper-size-critic-unit"
-    assert f"Not run yet: profiles {names}, paper." in text  # gradient_error
+    assert f"Not run yet: profiles {names}, paper-size-gpu-h0, paper." in text  # gradient_error
     names = "quick, mujoco, critic-unit, paper-size, paper-size-gpu, paper"
     assert f"Not run yet: profiles {names}." in text  # table1
     first = "quick, mujoco, critic-unit, critic-unit-baseline, critic-unit-repeated"
     then = "critic-unit-small-tasks, other-tasks, ant, normalisation, entropy, plus"
-    last = "plus-critic-unit, precision, updates, fits, paper-size, paper-size-gpu, paper"
-    assert f"Not run yet: profiles {first}, {then}, {last}." in text  # ablations
+    last = "plus-critic-unit, precision, updates, fits, paper-size, paper-size-repeated"
+    names = f"{first}, {then}, {last}, paper-size-gpu, paper"
+    assert f"Not run yet: profiles {names}." in text  # ablations
     assert "Not run yet: <code>make bench</code>" in text
     assert "Missing: docs/errata.md" in text
     assert "<strong>Unfinished:</strong> Made/sac seed 1: 40 of 60 episodes" in text
