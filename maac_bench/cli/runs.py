@@ -101,11 +101,12 @@ def _has_more(path: Path, table: pd.DataFrame) -> bool:
 def _require_alike(path: Path, settings: Mapping[str, Any]) -> None:
     """ValueError where a file holds results of other settings, which would be lost."""
     try:
-        held = read_csv(path, list(settings)) if path.exists() else None
-    except ValueError:  # damaged, or from before they were recorded
+        held = read_csv(path, []) if path.exists() else None
+    except ValueError:  # damaged
         return
     for name, value in settings.items():
-        if held is not None and len(held) and held[name].iloc[0] != value:
+        # A column can be missing: of a file from before it was recorded.
+        if held is not None and len(held) and name in held and held[name].iloc[0] != value:
             raise ValueError(
                 f"{path} holds results with {name} {held[name].iloc[0]}, not {value}: rename it to "
                 "keep both"
@@ -182,9 +183,10 @@ class GradientError:
         path = self.directory / f"{_result_name('gradient-error', self.rollout)}.csv"
         asked = self.measurement
         dials = {name: getattr(asked, name) for name in ("through", "reference_steps", "samples")}
-        _require_alike(path, {**dials, "replicates": asked.rollouts})
+        own = {"random_seed": asked.seed}
+        _require_alike(path, {**dials, "replicates": asked.rollouts, **own})
         _require_horizons(path, asked.horizons)
-        table = gradient_error(self.directory, asked, self.rollout)
+        table = gradient_error(self.directory, asked, self.rollout).assign(**own)
         print(summary(table))
         _say_who_stopped(self.directory, table)
         write_csv(table, path)

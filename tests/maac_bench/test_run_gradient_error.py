@@ -311,6 +311,22 @@ def test_a_measurement_with_other_dials_is_not_replaced(trained, tmp_path, capsy
     before = (path / "gradient-error.csv").read_bytes()
     assert main([*command, "--replicates", "4"]) == 2
     assert "holds results with replicates 3, not 4: rename it" in capsys.readouterr().err
+    assert main([*command, "--seed", "1"]) == 2
+    assert "holds results with random_seed 0, not 1: rename it" in capsys.readouterr().err
     assert main([*command, "--horizons", "2"]) == 2
     assert "also holds the horizons 0: rename it to keep them" in capsys.readouterr().err
     assert (path / "gradient-error.csv").read_bytes() == before
+
+
+def test_a_file_from_before_a_dial_was_recorded_is_compared_by_the_others(
+    trained, tmp_path, capsys
+):
+    path = tmp_path / "run"
+    shutil.copytree(trained, path)
+    command = ["gradient-error", str(path), *OPTIONS]
+    dials = replace(SMALL, through="score_function", replicates=3)
+    gradient_error(path, dials).to_csv(path / "gradient-error.csv", index=False)
+    assert main([*command, "--replicates", "4"]) == 2
+    assert "holds results with replicates 3, not 4: rename it" in capsys.readouterr().err
+    assert main(command) == 0
+    assert set(pd.read_csv(path / "gradient-error.csv")["random_seed"]) == {0}
