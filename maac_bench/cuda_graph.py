@@ -89,8 +89,8 @@ class _Recording:
         stream = torch.cuda.Stream(device)
         with torch.cuda.device(device), torch.cuda.graph(graph, stream=stream):
             self._results = self._call()
-        # Recording puts the generators' counters back on its own stream. On a busy device that could
-        # come after the first replay has set them on this one, which would then draw other numbers.
+        # Recording puts the generators' counters back on its own stream. On a busy device that can
+        # come after the first replay has set them on this one, which then draws other numbers.
         torch.cuda.current_stream(device).wait_stream(stream)
         return graph
 

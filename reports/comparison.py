@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -42,7 +43,7 @@ class Comparison:
     improvement: a row per pair of algorithms with a common task: the probability, and p_value, of
     the exact Mann-Whitney test of their final returns, where that task is the only one.
     profile: a row per algorithm and threshold, over the tasks that all algorithms have; empty
-    without one.
+    without one. Neither has an interval (nan) where no task has a second seed.
     remarks: what a reader must know: unequal lengths, missing seeds.
     """
 
@@ -245,8 +246,11 @@ def _improvements(finals: pd.DataFrame) -> pd.DataFrame:
         if tasks:
             pairs = [(by[task, one], by[task, other]) for task in tasks]
             row = {"algo": one, "than": other, "tasks": len(tasks)}
-            row |= mean_probability_of_improvement(pairs)._asdict()
-            row["p_value"] = mann_whitney_p(*pairs[0]) if len(pairs) == 1 else float("nan")
+            found = mean_probability_of_improvement(pairs)
+            if all(len(x) == len(y) == 1 for x, y in pairs):
+                found = found._replace(low=math.nan, high=math.nan)  # it would be a point
+            row |= found._asdict()
+            row["p_value"] = mann_whitney_p(*pairs[0]) if len(pairs) == 1 else math.nan
             rows.append(row)
     return pd.DataFrame(rows, columns=["algo", "than", "tasks", *Estimate._fields, "p_value"])
 
@@ -260,8 +264,10 @@ def _profile(finals: pd.DataFrame) -> pd.DataFrame:
     low, high = scores.transform("min"), scores.transform("max")
     # One value only: nobody is above a part of a range that is not there.
     share = ((rows["score"] - low) / (high - low)).fillna(0.0)
-    parts = [
-        performance_profile(of, "share", THRESHOLDS, "task").assign(algo=algo)
-        for algo, of in rows.assign(share=share).groupby("algo", sort=False)
-    ]
+    parts = []
+    for algo, of in rows.assign(share=share).groupby("algo", sort=False):
+        part = performance_profile(of, "share", THRESHOLDS, "task").assign(algo=algo)
+        if of["task"].is_unique:
+            part = part.assign(low=math.nan, high=math.nan)  # they would be points
+        parts.append(part)
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

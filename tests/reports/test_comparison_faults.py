@@ -1,5 +1,7 @@
 """`maac-bench compare` on runs that lack something, or have what they must not."""
 
+import re
+
 import pytest
 
 from maac_bench.__main__ import main
@@ -53,3 +55,19 @@ def test_of_one_seed_there_is_no_interval(tmp_path):
         "episodes  final (last 3)  area\n  maac       1      3-3       2               2"
     )
     assert "first 3 episodes: interquartile mean\n" in text
+
+
+def test_of_one_seed_each_no_probability_or_share_has_an_interval(tmp_path):
+    for k, algorithm in enumerate(("maac", "sac")):
+        make_run(tmp_path / algorithm, algorithm, {0: [1, 2, 3 + k]})
+    alone = compare([tmp_path])
+    for table in (alone.improvement, alone.profile):
+        assert table[["low", "high"]].isna().all(axis=None)
+    assert re.search(r"maac > sac +0\.00 +1 task\n", describe(alone))
+    make_run(tmp_path / "more", "sac", {1: [1, 2, 5]})
+    more = compare([tmp_path])
+    assert more.improvement[["low", "high"]].notna().all(axis=None)
+    assert more.profile.groupby("algo")["low"].apply(lambda low: low.isna().all()).to_dict() == {
+        "maac": True,
+        "sac": False,
+    }
