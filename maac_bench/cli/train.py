@@ -7,7 +7,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
@@ -77,13 +77,34 @@ class Train:
         origin = record(command, {"threads": torch.get_num_threads()})
         train(settings, self.config, origin)
         held = checkpoint_rollouts(self.out)[-1]
-        print(f"{held} rollouts of {self.algo} on {self.task} in {self.out}")
+        print(f"{held} rollouts of {self._described()} on {self.task} in {self.out}")
+
+    def _changes(self) -> dict[str, Any]:
+        """Options of the configuration that differ from the algorithm's own, and their values."""
+        own = leaves(to_dict(preset(self.algo, self.task, self.size)))
+        asked = leaves(to_dict(self.config))
+        return {name: value for name, value in asked.items() if value != own[name]}
+
+    def _described(self) -> str:
+        """The algorithm, and what was changed: a run keeps its name then."""
+        changes = [f"{_option(name)} {_given(value)}" for name, value in self._changes().items()]
+        return f"{self.algo} ({', '.join(changes)})" if changes else self.algo
 
     def _require_effect(self) -> None:
         """Refuse options that nothing would read."""
-        default = leaves(to_dict(preset(self.algo, self.task, self.size)))
-        for name, value in leaves(to_dict(self.config)).items():
+        for name in self._changes():
             for beginning, reason in self.config.idle.items():
-                if name.startswith(beginning) and value != default[name]:
-                    option = name.replace("_", "-")
-                    raise ValueError(f"--{option} has no effect on this configuration: {reason}")
+                if name.startswith(beginning):
+                    raise ValueError(
+                        f"{_option(name)} has no effect on this configuration: {reason}"
+                    )
+
+
+def _option(name: str) -> str:
+    """What a field of the configuration is called on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def _given(value: object) -> str:
+    """A value as it is given there."""
+    return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

@@ -159,6 +159,15 @@ def test_options_change_the_preset_and_nothing_else():
     assert command.config.actor == expected.actor
 
 
+def test_what_was_trained_is_named_with_what_was_changed(tmp_path, capsys):
+    command = ["train", "--task", PENDULUM, "--size", "tiny", "--compile", "no", "--rollouts", "1"]
+    assert main([*command, "--algo", "sac", "--out", str(tmp_path / "own")]) == 0
+    assert f"1 rollouts of sac on {PENDULUM} in {tmp_path}" in capsys.readouterr().out
+    changed = ["--algo", "sac", "--critic.learning-rate", "0.002"]
+    assert main([*command, *changed, "--out", str(tmp_path / "changed")]) == 0
+    assert "of sac (--critic.learning-rate 0.002) on" in capsys.readouterr().out
+
+
 def start(folder) -> list[str]:
     return ["train", "--out", str(folder), *SMALL, "--seeds", "0", "1", "--rollouts", "4"]
 
@@ -184,7 +193,9 @@ def test_a_killed_process_leaves_a_run_that_ends_up_the_same(tmp_path, capsys):
     assert not (killed / "checkpoint" / "rollout-000004.json").exists()
     for folder in (killed, whole):
         assert main(start(folder)) == 0
-        assert "4 rollouts of maac on maac_bench/Pendulum-v0" in capsys.readouterr().out
+        printed = capsys.readouterr().out
+        assert "4 rollouts of maac (--actor.hidden 8, --actor.horizon 1, " in printed
+        assert ") on maac_bench/Pendulum-v0 in " in printed
     assert from_dict(read_identity(killed)["config"]).actor.horizon == 1
     for seed in (0, 1):
         assert len(table(whole, seed)) == 4
