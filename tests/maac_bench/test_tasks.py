@@ -100,6 +100,36 @@ def test_reward_is_the_environments(recorded):
         np.testing.assert_allclose(reward, steps.reward, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", V5_REWARD_ERROR)
+def test_gymnasiums_rewards_are_as_close_to_the_models_in_a_body_that_runs(name):
+    """Set in motion at 2 to 8 m/s, for a second at most: from rest noise reaches no such speed."""
+    env, task, rng = make_env(name), make_task(name), np.random.default_rng(0)
+    rows, speeds = [], []
+    for k in range(100):
+        env.reset(seed=k)
+        body = env.unwrapped
+        position, velocity = body.data.qpos.copy(), body.data.qvel.copy()
+        velocity[0] = rng.uniform(2.0, 8.0)
+        body.set_state(position, velocity)
+        state, smooth = body._get_obs(), np.zeros(env.action_space.shape)
+        for _ in range(20):
+            smooth = np.clip(0.9 * smooth + 0.4 * rng.standard_normal(smooth.shape), -1.0, 1.0)
+            action = (env.action_space.high * smooth).astype(np.float32)
+            following, reward, ended, _, info = env.step(action)
+            rows.append((state, action, following, reward))
+            speeds.append(info["x_velocity"])
+            state = following
+            if ended:
+                break
+    env.close()
+    *seen, paid = (torch.tensor(np.array(x), dtype=torch.float64) for x in zip(*rows, strict=True))
+    error = task.reward(*seen) - paid
+    rms, mean = V5_REWARD_ERROR[name]
+    assert np.mean(speeds) > 1.5
+    assert error.square().mean().sqrt() < 1.5 * rms
+    assert error.mean().abs() < 1.5 * mean
+
+
 def test_termination_is_the_environments(recorded):
     name, task, steps = recorded
     ended = task.terminated(steps.state, steps.action, steps.next_state).numpy()
