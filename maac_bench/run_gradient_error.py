@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from maac_bench.agent import Agent
+from maac_bench.checkpoint import Snapshot
 from maac_bench.config import from_dict
 from maac_bench.data import StreamFactory, require_whole
 from maac_bench.gradient_parts import PARTS, Gradients, Setting, Through, horizon_gradients
@@ -26,7 +27,7 @@ from maac_bench.tasks.mujoco_dynamics import mujoco_dynamics
 from maac_bench.types import Dynamics, Problem
 from maac_bench.world import World
 
-_LARGEST_BLOCK = 8192  # rollouts in memory at a time, per seed
+_LARGEST_BLOCK = 8192  # rollouts in memory at a time
 
 SUMMARY = {
     "cosine": "cosine of the mean gradients",
@@ -109,26 +110,47 @@ def gradient_error(
         FloatingPointError: a gradient is not finite.
     """
     identity, snapshot = read_identity(path), require_checkpoint(path, rollout)
-    task, seeds = make_training_task(identity["task"]), snapshot.counters["seeds"]
+    task, config = make_training_task(identity["task"]), from_dict(identity["config"])
     dynamics = true_dynamics(task)
-    agent, world = restore_parts(snapshot, from_dict(identity["config"]), task)
-    if world.model is None:
-        reason = "has fitted no model yet" if agent.config.uses_model else "learns no model"
-        raise ValueError(f"{path} {reason}: there is no model error to measure")
+    tables = []
+    # One seed at a time: a gradient of its own for every start state takes up much memory.
+    for k in range(len(snapshot.counters["seeds"])):
+        alone = snapshot.select([k])
+        agent, world = restore_parts(alone, config, task)
+        if world.model is None:
+            reason = "has fitted no model yet" if config.uses_model else "learns no model"
+            raise ValueError(f"{path} {reason}: there is no model error to measure")
+        setting = _setting(agent, world, world.model, dynamics)
+        tables.append(_of_one_seed(alone, agent, setting, measurement))
+    # Seeds side by side.
+    table = pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
+    table.insert(0, "task", identity["task"])
+    table.insert(1, "algo", identity["algorithm"])
+    table.insert(3, "rollout", snapshot.counters["rollouts"])
+    table.insert(4, "through", measurement.through)
+    table.insert(5, "reference_steps", measurement.reference_steps)
+    table.insert(8, "samples", measurement.samples)
+    table.insert(9, "replicates", measurement.rollouts)
+    return table
+
+
+def _of_one_seed(
+    snapshot: Snapshot, agent: Agent, setting: Setting, measurement: Measurement
+) -> pd.DataFrame:
+    """A row per horizon and part, of a snapshot of one seed."""
+    seeds, (n, m) = snapshot.counters["seeds"], agent.sizes
 
     def streams(purpose: str) -> Streams:
         return Streams([(seed, measurement.seed) for seed in seeds], f"gradient-error-{purpose}")
 
-    n, m = agent.sizes
     rows = snapshot.tensors["real.0"]
     index = streams("start").integers(rows.shape[1], measurement.samples)
     start = rows[..., :n].gather(1, index.unsqueeze(-1).expand(-1, -1, n))
-    setting, draws = _setting(agent, world, world.model, dynamics), streams("noise")
-    means: dict[int, Gradients] = {}
+    draws, means = streams("noise"), dict[int, Gradients]()
     for replicates in _blocks(measurement.rollouts, measurement.samples):
         noise = draw_rollout_noise(
             draws,
-            world.model,
+            setting.learned.dynamics,
             measurement.reference_steps,
             (measurement.samples, replicates),
             n,
@@ -142,15 +164,7 @@ def gradient_error(
             )
         _add(means, named, replicates / measurement.rollouts)
     _require_finite(means, seeds)
-    table = _quality_table(means, seeds, streams)
-    table.insert(0, "task", identity["task"])
-    table.insert(1, "algo", identity["algorithm"])
-    table.insert(3, "rollout", snapshot.counters["rollouts"])
-    table.insert(4, "through", measurement.through)
-    table.insert(5, "reference_steps", measurement.reference_steps)
-    table.insert(8, "samples", measurement.samples)
-    table.insert(9, "replicates", measurement.rollouts)
-    return table
+    return _quality_table(means, seeds, streams)
 
 
 def true_dynamics(training: TrainingTask) -> Dynamics:
