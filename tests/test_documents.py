@@ -27,6 +27,20 @@ def test_every_relative_link_leads_somewhere(path):
     assert not missing
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_to_a_heading_leads_to_one(path):
+    for link in re.findall(r"\]\(([^)\s]*#[^)\s]*)\)", path.read_text()):
+        target, _, name = link.partition("#")
+        if not target.startswith("http"):
+            assert name in headings(path.parent / target if target else path), link
+
+
+def headings(path):
+    """The names that a document's headings have in links, as code hosts make them."""
+    titles = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 def test_there_are_documents_with_links():
     assert len(DOCUMENTS) > 10
     assert any("](docs/errata.md)" in path.read_text() for path in DOCUMENTS)
