@@ -1,7 +1,7 @@
 """One SAC update beside stable-baselines3's (PyTorch) and sbx's (JAX): same sizes, same machine.
 
-All are called as a training loop calls them, `STEPS` updates in a row on batches drawn from a
-filled replay buffer, in turn.
+All are called as a training loop calls them, in turn: `STEPS` updates in a row on batches from a
+filled replay buffer, which all of them but stable-baselines3 draw together.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def rows() -> list[Row]:
 
     def ours() -> None:
         with fast_products():  # as training does; the peers do not
-            for _ in range(STEPS):
-                trainer.update()
+            for _ in trainer.learn(STEPS):
+                pass
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

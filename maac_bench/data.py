@@ -59,11 +59,6 @@ def require_finite(data: Transition) -> None:
             raise ValueError(f"data.{name} has entries that are not finite (stack index {seed})")
 
 
-def concatenate(*parts: Transition) -> Transition:
-    """One batch of several, joined behind the seed axis."""
-    return Transition(*(torch.cat(column, dim=1) for column in zip(*parts, strict=True)))
-
-
 def living(data: Transition, alive: Tensor) -> Transition:
     """Equally many rows of every seed: living ones, evenly spread, in the place of dead ones."""
     if bool(alive.all()):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from maac_bench.streams import Streams
 from maac_bench.types import Transition
 
 _FIRST_ROWS = 1024
 
 
 def take_rows(table: Tensor, index: Tensor) -> Tensor:
-    """Rows of table [seeds, N, f] at index [seeds, B] -> [seeds, B, f]."""
-    offset = torch.arange(table.shape[0], device=table.device).unsqueeze(1) * table.shape[1]
+    """Rows of table [seeds, N, f] at index [seeds, ...] -> [seeds, ..., f]."""
+    offset = torch.arange(table.shape[0], device=table.device) * table.shape[1]
+    offset = offset.reshape(-1, *[1] * (index.dim() - 1))
     flat = table.flatten(0, 1).index_select(0, (index + offset).flatten())
     return flat.reshape(*index.shape, table.shape[-1])
 
@@ -72,7 +76,7 @@ class Replay:
         self.added += count
 
     def take(self, index: Tensor) -> Transition:
-        """The rows at index [seeds, B]; 0 is the oldest until the capacity is reached."""
+        """The rows at index [seeds, ...]; 0 is the oldest until the capacity is reached."""
         return self.unpack(take_rows(self._rows, index))
 
     def all(self) -> Transition:
@@ -105,6 +109,24 @@ class Replay:
         return self._rows.device
 
     def unpack(self, rows: Tensor) -> Transition:
-        """Rows [seeds, B, width], as `rows` gives them, as transitions."""
+        """Rows [seeds, ..., width], as `rows` gives them, as transitions."""
         state, action, next_state, reward, terminated = rows.split(self._split, dim=-1)
         return Transition(state, action, reward.squeeze(-1), next_state, terminated.squeeze(-1))
+
+
+def draw_batches(
+    shares: Sequence[tuple[Replay, int]], stream: Streams, count: int
+) -> list[Transition]:
+    """Batches [seeds, B, ...], drawn with replacement; contiguous, so all have the same layout.
+
+    Args:
+        shares: replays of the same transitions, and how many rows of a batch are from each.
+        stream: which rows.
+        count: of batches.
+    """
+    drawn = [
+        replay.take(stream.integers(len(replay), count, rows)) for replay, rows in shares if rows
+    ]
+    joined = (torch.cat(parts, dim=2) for parts in zip(*drawn, strict=True))
+    batches = (column.movedim(1, 0).contiguous().unbind() for column in joined)
+    return [Transition(*batch) for batch in zip(*batches, strict=True)]

@@ -18,7 +18,6 @@ from torch import Tensor
 from maac_bench.agent import Agent
 from maac_bench.config import Config
 from maac_bench.cuda_graph import CudaGraph
-from maac_bench.data import concatenate
 from maac_bench.diagnostics import Totals, agent_columns, model_columns
 from maac_bench.episodes import Array, Episodes
 from maac_bench.evaluation import (
@@ -29,7 +28,7 @@ from maac_bench.evaluation import (
 )
 from maac_bench.fusion import forget_programs
 from maac_bench.imagination import Imagination
-from maac_bench.replay import Replay
+from maac_bench.replay import Replay, draw_batches
 from maac_bench.streams import Streams
 from maac_bench.tasks import TrainingTask
 from maac_bench.types import Transition
@@ -116,9 +115,9 @@ class Trainer:
             returns += self._act()
             if training:
                 with self._timed("update"):
-                    for _ in range(data.updates_per_step):
-                        self._latest = self.update()
-                        totals.add(self._latest)
+                    for report in self.learn(data.updates_per_step):
+                        self._latest = report
+                        totals.add(report)
             if (step + 1) % min(250, self.steps) == 0:
                 self._check(totals.mean())
             on_step()
@@ -211,25 +210,28 @@ class Trainer:
             self.imagination.branch(self.agent, self.real, length, self.streams["branch"])
 
     def update(self) -> dict[str, Tensor]:
-        """One update of the agent on a batch from D_env and D_model."""
-        self.updates += 1
-        return self._step(self.imagination.world, self._batch())
+        """One update of the agent."""
+        (report,) = self.learn(1)
+        return report
+
+    def learn(self, count: int) -> Iterator[dict[str, Tensor]]:
+        """Updates of the agent in a row, each on a batch from D_env and D_model; their reports."""
+        for batch in self._batches(count):
+            self.updates += 1
+            yield self._step(self.imagination.world, batch)
 
     def _drawn_update(self, world: World, batch: Transition) -> dict[str, Tensor]:
         noise = self.agent.draw_noise(self.streams["update"], world, batch.reward.shape[1])
         return self.agent.update(world, batch, noise)
 
-    def _batch(self) -> Transition:
-        data, stream = self.config.data, self.streams["replay"]
-        imagined = data.model_rows
-        parts = []
-        if imagined < data.batch_size:
-            index = stream.integers(len(self.real), data.batch_size - imagined)
-            parts.append(self.real.take(index))
-        if imagined:
-            drawn = stream.integers(len(self.imagination.data), imagined)
-            parts.append(self.imagination.data.take(drawn))
-        return parts[0] if len(parts) == 1 else concatenate(*parts)
+    def _batches(self, count: int) -> list[Transition]:
+        """Batches for as many updates. Drawn together: the data do not change between them."""
+        data = self.config.data
+        shares = (
+            (self.real, data.batch_size - data.model_rows),
+            (self.imagination.data, data.model_rows),
+        )
+        return draw_batches(shares, self.streams["replay"], count)
 
     def _rows(self, means: Mapping[str, Tensor], train_returns: Array) -> list[Row]:
         """Evaluate, diagnose and put everything measured into one row per seed."""

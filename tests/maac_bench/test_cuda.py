@@ -35,7 +35,7 @@ def test_an_update_is_the_cpus(algorithm):
     if here.imagination.world.rewards is not None:
         there.imagination.see(here.real.all().reward.cuda())
     for _ in range(3):
-        batch, world = here._batch(), here.imagination.world
+        (batch,), world = here._batches(1), here.imagination.world
         noise = here.agent.draw_noise(here.streams["update"], world, batch.reward.shape[1])
         expected = here.agent.update(world, batch, noise)
         found = there.agent.update(there.imagination.world, on_cuda(batch), on_cuda(noise))

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from maac_bench.data import living
-from maac_bench.replay import Replay
+from maac_bench.replay import Replay, draw_batches
+from maac_bench.streams import Streams
 from maac_bench.types import Transition
 
 
@@ -124,3 +125,37 @@ def test_dead_rows_become_living_ones_spread_over_all_of_them():
 def test_a_batch_much_larger_than_the_storage_is_taken_in(monkeypatch):
     monkeypatch.setattr("maac_bench.replay._FIRST_ROWS", 4)
     assert numbers(filled(100, 1, 50)) == list(range(51))
+
+
+def test_batches_drawn_together_are_rows_of_their_own_seeds_and_all_different():
+    first, second = filled(10, 10), Replay(2, 10, 2, 1)
+    second.add(numbered(100, 10))
+    batches = draw_batches([(first, 3), (second, 5)], Streams((0, 1), "test"), 4)
+    assert len(batches) == 4
+    known = {tuple(row) for data in (first, second) for row in data.rows().flatten(0, 1).tolist()}
+    for batch in batches:
+        number = batch.state[..., 0]
+        assert number.shape == (2, 8)
+        assert (number[1] >= 1000).all()
+        assert (number[0] < 1000).all()
+        assert (number[:, :3] % 1000 < 10).all()
+        assert (number[:, 3:] % 1000 >= 100).all()
+        assert all(column.is_contiguous() for column in batch)
+        columns = (batch.state, batch.action, batch.next_state)
+        ends = (batch.reward.unsqueeze(-1), batch.terminated.unsqueeze(-1))
+        rows = torch.cat([*columns, *ends], dim=-1).flatten(0, 1).tolist()
+        assert {tuple(row) for row in rows} <= known
+    drawn = [tuple(batch.state[0, :, 0].tolist()) for batch in batches]
+    assert len(set(drawn)) == 4
+
+
+def test_a_replay_without_a_share_is_not_drawn_from():
+    empty = Replay(2, 10, 2, 1)
+    (batch,) = draw_batches([(filled(10, 10), 3), (empty, 0)], Streams((0, 1), "test"), 1)
+    assert batch.reward.shape == (2, 3)
+
+
+def test_one_batch_is_what_the_next_draws_of_its_stream_take():
+    replay, stream = filled(10, 10), Streams((0, 1), "test")
+    (batch,) = draw_batches([(replay, 6)], Streams((0, 1), "test"), 1)
+    assert same(batch, replay.take(stream.integers(10, 6)))

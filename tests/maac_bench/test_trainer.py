@@ -145,8 +145,8 @@ def test_branches_and_batches_are_drawn_from_all_there_is():
     assert drawn == [(3 * STEPS, 50)]
     drawn.clear()
     trainer.streams["replay"] = stream
-    batch = trainer._batch()
-    assert drawn == [(3 * STEPS, 4), (len(imagination.data), 12)]
+    (batch,) = trainer._batches(1)
+    assert drawn == [(3 * STEPS, 1, 4), (len(imagination.data), 1, 12)]
     known = {tuple(state.tolist()) for state in trainer.real.all().state[0]}
     assert all(tuple(state.tolist()) in known for state in batch.state[0, :4])
     assert batch.reward.shape == (1, 16)
