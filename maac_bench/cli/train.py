@@ -87,7 +87,7 @@ class Train:
 
     def _described(self) -> str:
         """The algorithm, and what was changed: a run keeps its name then."""
-        changes = [f"{_option(name)} {_given(value)}" for name, value in self._changes().items()]
+        changes = [_given(name, value) for name, value in self._changes().items()]
         return f"{self.algo} ({', '.join(changes)})" if changes else self.algo
 
     def _require_effect(self) -> None:
@@ -105,6 +105,10 @@ def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _given(value: object) -> str:
-    """A value as it is given there."""
-    return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+def _given(name: str, value: object) -> str:
+    """A field and its value as they are given there."""
+    if isinstance(value, bool):
+        group, _, last = name.rpartition(".")
+        return _option(name if value else f"{group}.no_{last}")
+    numbers = value if isinstance(value, tuple | list) else (value,)
+    return " ".join([_option(name), *map(str, numbers)])

@@ -58,6 +58,8 @@ def test_every_seed_horizon_and_part_has_a_row_and_the_numbers_repeat(trained):
     assert len(table) == 2 * 2 * len(PARTS)
     assert set(table["seed"]) == {3, 4}
     assert (table["rollout"] == 2).all()
+    order = [(horizon, part, seed) for horizon in (0, 2) for part in PARTS for seed in (3, 4)]
+    assert list(table[["horizon", "part", "seed"]].itertuples(index=False, name=None)) == order
     assert (table["reference_steps"] == 3).all()
     assert not table.isna().any().any()
     without_model = table[(table["horizon"] == 0) & (table["part"] == "model")]

@@ -168,6 +168,15 @@ def test_what_was_trained_is_named_with_what_was_changed(tmp_path, capsys):
     assert "of sac (--critic.learning-rate 0.002) on" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "options",
+    [["--actor.layer-norm"], ["--critic.no-layer-norm"], ["--data.branch-length", "1", "5"]],
+)
+def test_what_was_changed_is_said_as_it_is_given(options):
+    command = parse(["train", "--out", "x", "--algo", "maac", *options])
+    assert command._described() == f"maac ({' '.join(options)})"
+
+
 def start(folder) -> list[str]:
     return ["train", "--out", str(folder), *SMALL, "--seeds", "0", "1", "--rollouts", "4"]
 

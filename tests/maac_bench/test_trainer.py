@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -150,6 +151,24 @@ def test_branches_and_batches_are_drawn_from_all_there_is():
     known = {tuple(state.tolist()) for state in trainer.real.all().state[0]}
     assert all(tuple(state.tolist()) in known for state in batch.state[0, :4])
     assert batch.reward.shape == (1, 16)
+
+
+def test_updates_in_a_row_are_on_batches_of_their_own():
+    trainer, seen = tiny_trainer((0, 1), tiny_config(updates_per_step=3)), []
+    whole = trainer._step
+
+    def spy(world, batch):
+        seen.append(batch.state)
+        return whole(world, batch)
+
+    trainer._step = spy
+    rows_of(trainer, 2)
+    assert trainer.updates == len(seen) == 3 * STEPS
+    for first, second in pairwise(seen):
+        assert not torch.equal(first, second)
+    for report in trainer.learn(2):
+        assert report["critic_loss"].shape == (2,)
+    assert trainer.updates == 3 * STEPS + 2
 
 
 def test_every_fit_and_every_diagnosis_draws_anew():
