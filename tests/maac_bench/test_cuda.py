@@ -107,6 +107,25 @@ def test_recording_changes_no_number(learns_outcome):
         trainer.close()
 
 
+def test_the_first_replay_draws_as_without_recording_on_a_busy_device(monkeypatch):
+    """What recording still does to the generators, on its own stream, must not come in between."""
+    begin, cycles = torch.cuda.CUDAGraph.capture_begin, 100_000_000
+
+    def late(graph, *arguments, **options):
+        torch.cuda._sleep(cycles)  # on the stream of the recording, before what it does
+        begin(graph, *arguments, **options)
+
+    def draw(streams):
+        torch.cuda._sleep(4 * cycles)  # between setting the generators and drawing
+        return streams.normal(3)
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "capture_begin", late)
+    plain, recorded = (Streams((0, 1), "test", "cuda") for _ in range(2))
+    graph, one = CudaGraph(lambda x: draw(recorded) + x, recorded), torch.zeros(1, device="cuda")
+    for _ in range(3):
+        assert torch.equal(graph(one), draw(plain))
+
+
 def test_draws_go_on_as_without_recording():
     """Also those of a stream that was put back, as on resuming."""
 
