@@ -60,8 +60,9 @@ PROFILES["critic-unit-repeated"] = replace(
 PROFILES["critic-unit-small-tasks"] = replace(
     PROFILES["quick"], algorithms=("maac", "maac-scaled-critic", "maac-sqrt-critic")
 )
-PROFILES["other-tasks"] = other_tasks(
-    (*PROFILES["paper"].algorithms, "maac-scaled-critic", "maac-sqrt-critic")
+PROFILES["other-tasks"] = other_tasks(PROFILES["paper"].algorithms)
+PROFILES["other-tasks-critic-unit"] = other_tasks(
+    ("maac", "maac-scaled-critic", "maac-sqrt-critic")
 )
 # Whether H = 0 is ahead on two of them with two other seeds, too.
 PROFILES["other-tasks-repeated"] = replace(

@@ -82,6 +82,7 @@ SECTIONS = {
             "critic-unit-repeated",
             "critic-unit-small-tasks",
             "other-tasks",
+            "other-tasks-critic-unit",
             "other-tasks-repeated",
             "ant",
             "normalisation",

@@ -58,8 +58,10 @@ def test_what_is_missing_is_named(reduced):
     names = "quick, mujoco, critic-unit, paper-size, paper-size-gpu, paper"
     assert f"Not run yet: profiles {names}." in text  # table1
     first = "quick, mujoco, critic-unit, critic-unit-baseline, critic-unit-repeated"
-    then = "critic-unit-small-tasks, other-tasks, other-tasks-repeated, ant, normalisation"
-    last = "entropy, plus, plus-critic-unit, precision, updates, fits, paper-size"
+    then = "critic-unit-small-tasks, other-tasks, other-tasks-critic-unit, other-tasks-repeated"
+    last = (
+        "ant, normalisation, entropy, plus, plus-critic-unit, precision, updates, fits, paper-size"
+    )
     names = f"{first}, {then}, {last}, paper-size-gpu, paper"
     assert f"Not run yet: profiles {names}." in text  # ablations
     assert "Not run yet: <code>make bench</code>" in text
