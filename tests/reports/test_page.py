@@ -12,6 +12,10 @@ import pandas as pd
 import pytest
 
 from maac_bench.__main__ import main as maac_bench
+from reports.ablations.figure import COLORS as ABLATIONS
+from reports.ablations.settings import PROFILES as ABLATION_PROFILES
+from reports.figure2.figure import COLORS as FIGURE2
+from reports.figure2.settings import PROFILES as FIGURE2_PROFILES
 from reports.files import ROOT
 from reports.page.__main__ import main
 from reports.page.build import build_page
@@ -32,6 +36,13 @@ def test_the_profiles_are_those_that_can_be_run():
     for name, report in REPORTS.items():
         if name in SECTIONS:
             assert set(SECTIONS[name].profiles) == set(report.profiles), name
+
+
+def test_algorithms_of_one_figure_have_colours_of_their_own():
+    for profiles, colors in ((ABLATION_PROFILES, ABLATIONS), (FIGURE2_PROFILES, FIGURE2)):
+        for name, profile in profiles.items():
+            drawn = [colors[algorithm] for algorithm in profile.algorithms]
+            assert len(set(drawn)) == len(drawn), name
 
 
 def test_embedded_curves_are_the_table(reduced):
