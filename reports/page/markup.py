@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 import struct
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from html import escape
 from pathlib import Path
 
 import markdown  # type: ignore[import-untyped]
+from PIL import Image
 
 from reports.page.mathml import mathml
 
@@ -86,7 +88,9 @@ def image_html(path: Path, caption: str) -> str:
     if not data.startswith(_PNG):
         raise ValueError(f"{path} is no PNG: draw it again with `make figures`")
     width, height = struct.unpack(">II", data[16:24])
-    source = base64.b64encode(data).decode()
+    opaque = io.BytesIO()
+    Image.open(path).convert("RGB").save(opaque, "PNG")  # smaller without transparency
+    source = base64.b64encode(opaque.getvalue()).decode()
     return (
         f'<span class="scroll picture"><img alt="{caption}" width="{width}" height="{height}" '
         f'src="data:image/png;base64,{source}"></span>'
