@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-import struct
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -15,7 +14,6 @@ from PIL import Image
 
 from reports.page.mathml import mathml
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 # Code first: a dollar sign in it is one.
 _FORMULA = re.compile(
     r"```.*?```|`[^`]*`|\$\$(?P<display>.+?)\$\$|\$(?P<inline>[^$]+)\$", re.DOTALL
@@ -80,16 +78,17 @@ def image_html(path: Path, caption: str) -> str:
         caption: read out where it cannot be seen; HTML.
 
     Raises:
-        ValueError: it is missing or no PNG.
+        ValueError: it is missing, damaged or no PNG.
     """
     if not path.exists():
         raise ValueError(f"{path} is missing: draw it with `make figures`")
-    data = path.read_bytes()
-    if not data.startswith(_PNG):
-        raise ValueError(f"{path} is no PNG: draw it again with `make figures`")
-    width, height = struct.unpack(">II", data[16:24])
     opaque = io.BytesIO()
-    Image.open(path).convert("RGB").save(opaque, "PNG")  # smaller without transparency
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            width, height = picture.size
+            picture.convert("RGB").save(opaque, "PNG")  # smaller without transparency
+    except (OSError, SyntaxError) as error:  # the latter is what Pillow calls a broken PNG
+        raise ValueError(f"{path} is no whole PNG: draw it again with `make figures`") from error
     source = base64.b64encode(opaque.getvalue()).decode()
     return (
         f'<span class="scroll picture"><img alt="{caption}" width="{width}" height="{height}" '

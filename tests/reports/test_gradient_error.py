@@ -13,10 +13,18 @@ from reports.gradient_error import report
 from reports.gradient_error.figure import draw
 from reports.style import use_style
 from reports.training_profiles import profiles
+from reports.training_runs import KEEP_EVERY
 from tests.maac_bench.runs import IDENTITY, reach
 from tests.maac_bench.test_run_gradient_error import make_run
 
 HOME = ("training", "small", "HalfCheetah-v0", "maac")
+
+
+def test_runs_keep_the_checkpoints_that_are_measured():
+    for name, size in report.PROFILES.items():
+        last = size.run.rollouts
+        kept = {*range(KEEP_EVERY, last + 1, KEEP_EVERY), last}
+        assert set(size.ages) <= kept, name
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from reports.figure2.settings import PROFILES as FIGURE2_PROFILES
 from reports.files import ROOT
 from reports.page.__main__ import main
 from reports.page.build import build_page
-from reports.page.markup import page_html
+from reports.page.markup import image_html, page_html
 from reports.page.mathml import mathml
 from reports.page.sections import SECTIONS
 from reports.provenance import publish, record
@@ -36,6 +36,14 @@ def test_the_profiles_are_those_that_can_be_run():
     for name, report in REPORTS.items():
         if name in SECTIONS:
             assert set(SECTIONS[name].profiles) == set(report.profiles), name
+
+
+@pytest.mark.parametrize("part", [0, 12, 400])
+def test_an_image_that_is_not_whole_is_named(tmp_path, part):
+    path = tmp_path / "figure.png"
+    path.write_bytes((ROOT / "reports" / "figure3" / "figure3.png").read_bytes()[:part])
+    with pytest.raises(ValueError, match=f"{path.name} is no whole PNG: draw it again"):
+        image_html(path, "caption")
 
 
 def test_algorithms_of_one_figure_have_colours_of_their_own():
