@@ -7,6 +7,8 @@ of ms / floor_ms.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pandas as pd
 import torch
 
 from benchmarks import gradients, peers, steps
+from benchmarks.command import run
 from maac_bench.heap import keep_freed_memory
 from maac_bench.products import fast_products
 from reports import provenance
@@ -21,7 +24,7 @@ from reports import provenance
 FOLDER = Path(__file__).parent
 
 
-def main() -> None:
+def measure_all() -> None:
     """Measure everything, write the table and where it comes from, and print it."""
     keep_freed_memory()  # as every command does; the peers have it, too
     configuration = {"threads": torch.get_num_threads(), "processors": os.cpu_count()}
@@ -46,5 +49,15 @@ def main() -> None:
     print(f"written: {FOLDER / 'results.csv'}")
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and write; the exit status."""
+    return run(
+        "bench",
+        "Agent updates beside peers, estimators beside their floor.",
+        measure_all,
+        arguments,
+    )
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -20,6 +20,7 @@ from threading import Barrier, Lock
 import pandas as pd
 import torch
 
+from benchmarks.command import run
 from benchmarks.floor import Row, flops, matrix_products, replay
 from benchmarks.steps import ready_trainer
 from maac_bench.cuda_graph import CudaGraph
@@ -95,10 +96,10 @@ def _seconds(function: Callable[[], object]) -> float:
     return (time.perf_counter() - begin) / _UPDATES
 
 
-def main() -> None:
+def measure_all() -> None:
     """Measure, write the table and where it comes from, and print it."""
     if not torch.cuda.is_available():
-        sys.exit("error: no CUDA device is available here")
+        raise OSError("no CUDA device is available here")
     device = torch.cuda.get_device_name()
     origin = provenance.record("make bench-cuda", {"device": device, "cuda": torch.version.cuda})
     context = multiprocessing.get_context("spawn")
@@ -115,5 +116,15 @@ def main() -> None:
     print(f"written: {FOLDER / 'results.csv'}")
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and write; the exit status."""
+    return run(
+        "bench-cuda",
+        "Agent updates on a GPU, for one and for stacked seeds.",
+        measure_all,
+        arguments,
+    )
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.command import run
 from reports import provenance
 from reports.files import ROOT
 
@@ -21,7 +23,7 @@ FOLDER = Path(__file__).parent / "first_use"
 TARGETS = ("setup", "figure3", "figure3", "test", "figures", "report")
 
 
-def main() -> None:
+def measure_all() -> None:
     """Run every target once, one after another; a second one of a name finds the first's work."""
     origin = provenance.record("make first-use", {"processors": os.cpu_count()})
     rows = []
@@ -34,12 +36,22 @@ def main() -> None:
             begin = time.perf_counter()
             command = ["make", "--quiet", f"PYTHON={sys.executable}", target]
             if subprocess.run(command, cwd=place, check=False).returncode:
-                raise SystemExit(f"make {target} failed: nothing is written")
+                raise OSError(f"make {target} failed: nothing is written")
             seconds = time.perf_counter() - begin
             rows.append({"target": target, "again": int(again), "seconds": seconds})
     provenance.publish({"results.csv": pd.DataFrame(rows)}, FOLDER, origin)
     print(f"written: {FOLDER / 'results.csv'}")
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and write; the exit status."""
+    return run(
+        "first-use",
+        "Wall-clock time of the main commands in a fresh clone.",
+        measure_all,
+        arguments,
+    )
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,11 +6,14 @@ one of every sub-step.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.command import run
 from maac_bench.tasks import make_env
 from maac_bench.tasks.mujoco_dynamics import Array, Simulator, mujoco_dynamics
 from maac_bench.tasks.mujoco_paper import PAPER_TASKS
@@ -65,7 +68,7 @@ def jacobian_errors(name: str) -> dict[str, object]:
     return {"task": name, "states": len(states), "median": float(np.median(errors)), **shares}
 
 
-def main() -> None:
+def measure_all() -> None:
     """Measure every task of the paper's family, write and print the table."""
     episodes = {"seeds": list(range(_EPISODES)), "steps": _STEPS, "every": _EVERY}
     origin = provenance.record("make jacobians", episodes)
@@ -74,5 +77,15 @@ def main() -> None:
     print(f"{table.to_string(index=False)}\nwritten: {FOLDER / 'results.csv'}")
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and write; the exit status."""
+    return run(
+        "jacobians",
+        "How far the simulator's Jacobian can be trusted in contact.",
+        measure_all,
+        arguments,
+    )
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -13,12 +13,14 @@ import os
 import resource
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import torch
 
+from benchmarks.command import run
 from maac_bench.config import Config
 from maac_bench.heap import keep_freed_memory
 from maac_bench.presets import preset
@@ -71,7 +73,7 @@ def measure(task: str, config: Config, episodes: int, folder: Path) -> list[dict
     return rows
 
 
-def main() -> None:
+def measure_all() -> None:
     """Measure, write the table and where it comes from, and print it."""
     keep_freed_memory()  # as every command does
     threads = {"threads": torch.get_num_threads(), "processors": os.cpu_count()}
@@ -86,5 +88,12 @@ def main() -> None:
     print(f"written: {FOLDER / 'results.csv'}")
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and write; the exit status."""
+    return run(
+        "bench-run", "Memory and time of a run as old as the paper's.", measure_all, arguments
+    )
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
