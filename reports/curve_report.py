@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,12 @@ import pandas as pd
 
 from maac_bench.names import lookup
 from reports import provenance
-from reports.curve_tables import score_table, summary_table, timing_table
-from reports.files import PUBLISHED_DIGITS, as_published, write_csv
-from reports.published_runs import furthest, joined, read_published
+from reports.curve_tables import score_table, summary_table
+from reports.files import PUBLISHED_DIGITS, write_csv
+from reports.gathering import gather
+from reports.published_runs import joined
 from reports.training_profiles import Profile, directory
-from reports.training_runs import (
-    WALL_CLOCK,
-    collect,
-    commits,
-    episodes,
-    from_runs,
-    run_all,
-    unfinished,
-)
+from reports.training_runs import from_runs, run_all, unfinished, with_commits
 
 
 @dataclass(frozen=True)
@@ -45,8 +38,8 @@ class CurveReport:
         self, profile: str, folder: Path, runs: Path, beside: Sequence[Path] = ()
     ) -> bool:
         """Train what is missing, then `collect`."""
-        size = lookup("profile", profile, self.profiles)
-        run_all(size.runs(), directory(size, runs))
+        for part in self._parts(profile).values():
+            run_all(part.runs(), directory(part, runs))
         return self.collect(profile, folder, runs, beside)
 
     def collect(self, profile: str, folder: Path, runs: Path, beside: Sequence[Path] = ()) -> bool:
@@ -68,53 +61,64 @@ class CurveReport:
             ValueError: an unknown profile, no episode yet or none that is new, or a directory with
                 another run.
         """
-        size = lookup("profile", profile, self.profiles)
-        plan, trained = size.runs(), directory(size, runs)
-        # Finished runs need nothing of what is published, so a damaged publication is mended.
-        held = {run: episodes(run, trained) for run in plan}
-        behind = [run for run in plan if min(held[run].values()) < run.rollouts]
-        known = [read_published(behind, place) for place in (folder, *beside)]
-        kept = furthest(known, behind, {run.name: sum(held[run].values()) for run in behind})
-        here = [run for run in plan if run.name not in kept.commits]
-        if not here:
-            raise ValueError(f"{trained} holds no run that is further than what is published")
-        collected = collect(here, trained)
-        collected.insert(0, "profile", profile)
-        new = as_published(collected.drop(columns=list(WALL_CLOCK)))
-        data = joined(plan, new, kept.data.assign(profile=profile))
-        missing = unfinished(plan, data)
+        parts = self._parts(profile)
+        size = parts[profile]
+        gathered = {
+            name: gather(name, part, runs, (folder, *beside)) for name, part in parts.items()
+        }
+        if not gathered[profile].at_hand:
+            raise ValueError(
+                f"{directory(size, runs)} holds no run that is further than what is published"
+            )
+        plan = size.runs()
+        data = joined(plan, *(part.found.data for part in gathered.values()))
+        made = {
+            name if of == profile else f"{of}: {name}": run
+            for of, part in gathered.items()
+            for name, run in with_commits(part.plan, part.found.commits).items()
+        }
+        missing = [line for part in gathered.values() for line in unfinished(part.plan, data)]
         origin = provenance.record(
-            f"maac-bench figure {self.name} --profile {profile}", _configuration(profile, size)
+            f"maac-bench figure {self.name} --profile {profile}", _configuration(profile, parts)
         )
-        origin = from_runs(origin, plan, {**commits(here, trained), **kept.commits}, missing)
-        tables = {"data.csv": data, "summary.csv": self._summary(data, size)}
+        origin = from_runs(origin, made, missing)
+        tables = {"data.csv": data, "summary.csv": self._summary(profile, data, size)}
         changed = provenance.publish(tables, folder, origin, outdated=("timings.csv",))
         if not (folder / "timings.csv").exists():
-            timings = joined(plan, timing_table(collected), kept.timings.assign(profile=profile))
+            timings = joined(plan, *(part.found.timings for part in gathered.values()))
             write_csv(timings, folder / "timings.csv", PUBLISHED_DIGITS)
-        for name, commit in kept.commits.items():
+        for name, commit in gathered[profile].kept.items():
             print(f"kept as published, further than at hand: {name}, from commit {commit[:10]}")
         for line in missing:
             print(f"unfinished: {line}")
         return changed
 
-    def _summary(self, data: pd.DataFrame, size: Profile) -> pd.DataFrame:
+    def _parts(self, profile: str) -> dict[str, Profile]:
+        """The profile, and before it the one that it repeats, as far as it does."""
+        size = lookup("profile", profile, self.profiles)
+        if size.repeats is None:
+            return {profile: size}
+        before = replace(self.profiles[size.repeats], tasks=size.tasks, algorithms=size.algorithms)
+        return {size.repeats: before, profile: size}
+
+    def _summary(self, profile: str, data: pd.DataFrame, size: Profile) -> pd.DataFrame:
         milestones = [k for k in self.milestones if k <= max(size.tasks.values())]
         measures = [*self.measures, *(f"return_at_{k}" for k in milestones)]
         scores = score_table(data, size.tasks, milestones)
         against = size.algorithms[0] if self.compares else None
         summary = summary_table(data, scores, measures, against)
-        summary.insert(0, "profile", data["profile"].iloc[0])
+        summary.insert(0, "profile", profile)
         return summary
 
 
-def _configuration(profile: str, size: Profile) -> dict[str, Any]:
+def _configuration(profile: str, parts: Mapping[str, Profile]) -> dict[str, Any]:
+    size = parts[profile]
     return {
         "profile": profile,
         "label": size.label,
         "tasks": dict(size.tasks),
         "algorithms": list(size.algorithms),
         "size": size.size,
-        "seeds": list(size.seeds),
+        "seeds": sorted(seed for part in parts.values() for seed in part.seeds),
         "compiled": size.compiled,
     }

@@ -59,12 +59,14 @@ def read_published(runs: Sequence[TrainingRun], folder: Path) -> Published:
             f"{table} is not the table that provenance.json describes: restore both, "
             "or delete provenance.json to publish without them"
         )
-    data = read_csv(table, [*_KEYS, "seed", "episode"])
+    profile = origin["configuration"].get("profile")
+    data = _of_profile(profile, read_csv(table, [*_KEYS, "seed", "episode"]))
     lengths = {(run.task, run.algorithm): run.rollouts for run in known}
     ends = [lengths.get(key, 0) for key in zip(data["task"], data["algo"], strict=True)]
     # Wall-clock times are written last, and may be missing after an interruption.
     path = folder / "timings.csv"
     timings = read_csv(path, _KEYS) if path.exists() else pd.DataFrame(columns=_KEYS)
+    timings = _of_profile(profile, timings)
     everything = Published(data[data["episode"] <= ends], timings, commits)
     return everything.only(known)
 
@@ -110,6 +112,11 @@ def _is_same(run: TrainingRun, recorded: Mapping[str, object] | None) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _of_profile(profile: str | None, table: pd.DataFrame) -> pd.DataFrame:
+    """Without the rows of a profile that this one repeats."""
+    return table[table["profile"] == profile] if "profile" in table else table
 
 
 def _of_runs(table: pd.DataFrame, runs: Sequence[TrainingRun]) -> pd.DataFrame:

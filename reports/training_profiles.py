@@ -20,7 +20,8 @@ class Profile:
     tasks: task to its number of episodes. size: of the presets. compiled: whether updates are
     fused. label: what a reader of the figure must know of this size. place: folder of its runs,
     if not with all others of the size; for other seeds or another device than theirs. device: cpu
-    or cuda.
+    or cuda. repeats: a profile of the same report with other seeds of these runs, which are shown
+    together with these.
     """
 
     tasks: Mapping[str, int]
@@ -31,6 +32,7 @@ class Profile:
     label: str
     place: str | None = None
     device: str = "cpu"
+    repeats: str | None = None
 
     def runs(self) -> tuple[TrainingRun, ...]:
         """What is trained."""
@@ -85,6 +87,17 @@ def profiles(algorithms: tuple[str, ...]) -> dict[str, Profile]:
             label="the paper's tasks and sizes",
         ),
     }
+
+
+def repeated(algorithms: tuple[str, ...]) -> Profile:
+    """`mujoco` with two other seeds, shown together with it."""
+    return replace(
+        profiles(algorithms)["mujoco"],
+        seeds=(2, 3),
+        label="reduced: small nets, one task, 50 of 200 episodes",
+        place="small-seeds-2-3",
+        repeats="mujoco",
+    )
 
 
 def other_tasks(algorithms: tuple[str, ...]) -> Profile:

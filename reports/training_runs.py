@@ -216,21 +216,26 @@ def _commit_of(record: Mapping[str, Any]) -> str:
     return f"{record['commit']}{MADE_WITH}{', '.join(other)}" if other else str(record["commit"])
 
 
+def with_commits(
+    runs: Sequence[TrainingRun], trained: Mapping[str, str]
+) -> dict[str, tuple[TrainingRun, str]]:
+    """Those runs that there are, by name, each with its commit from `commits`."""
+    return {run.name: (run, trained[run.name]) for run in runs if run.name in trained}
+
+
 def from_runs(
     origin: Mapping[str, Any],
-    runs: Sequence[TrainingRun],
-    trained: Mapping[str, str],
+    made: Mapping[str, tuple[TrainingRun, str]],
     missing: Sequence[str],
 ) -> dict[str, Any]:
     """Provenance of collected data: their commit is that of the runs, `origin`'s collected them.
 
     Args:
         origin: from `provenance.record`.
-        runs: all of the report.
-        trained: the commit of each run, from `commits`.
+        made: see `with_commits`.
         missing: from `unfinished`.
     """
-    bare = [without_versions(commit) for commit in trained.values()]
+    bare = [without_versions(commit) for _, commit in made.values()]
     first, count = bare[0], len(set(bare))
     return {
         **origin,
@@ -238,8 +243,8 @@ def from_runs(
         if count == 1
         else f"{re.split('[ ,]', first)[0]} and {count - 1} more (provenance.json)",
         "collected_by": origin["commit"],
-        "runs": {run.name: trained[run.name] for run in runs if run.name in trained},
-        "identities": {run.name: identity(run) for run in runs if run.name in trained},
+        "runs": {name: commit for name, (_, commit) in made.items()},
+        "identities": {name: identity(run) for name, (run, _) in made.items()},
         "unfinished": list(missing),
     }
 

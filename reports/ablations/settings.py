@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reports.curve_report import CurveReport
-from reports.training_profiles import other_tasks, paper_size, paper_size_gpu, profiles
+from reports.training_profiles import other_tasks, paper_size, paper_size_gpu, profiles, repeated
 
 PROFILES = profiles(("maac", "maac-h0", "maac-no-steve", "maac-single-sample"))
 _VARIANTS = {
@@ -64,12 +64,15 @@ PROFILES["other-tasks"] = other_tasks(PROFILES["paper"].algorithms)
 PROFILES["other-tasks-critic-unit"] = other_tasks(
     ("maac", "maac-scaled-critic", "maac-sqrt-critic")
 )
+PROFILES["mujoco-repeated"] = repeated(PROFILES["mujoco"].algorithms)
 # Whether H = 0 is ahead on two of them with two other seeds, too.
 PROFILES["other-tasks-repeated"] = replace(
     other_tasks(("maac", "maac-h0")),
     tasks={"maac_bench/Hopper-v0": 25, "maac_bench/Walker2d-v0": 25},
     seeds=(2, 3),
+    label="reduced: small nets, 25 of 200 episodes",
     place="small-seeds-2-3",
+    repeats="other-tasks",
 )
 # Whether a longer run gets anywhere on Ant.
 PROFILES["ant"] = replace(

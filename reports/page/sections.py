@@ -66,7 +66,15 @@ SECTIONS = {
     ),
     "figure2": Section(
         "Figure 2: against the baselines",
-        ("quick", "mujoco", "other-tasks", "paper-size", "paper-size-gpu", "paper"),
+        (
+            "quick",
+            "mujoco",
+            "mujoco-repeated",
+            "other-tasks",
+            "paper-size",
+            "paper-size-gpu",
+            "paper",
+        ),
         partial(curve_charts, colors=FIGURE2),
         _CURVES,
         (),
@@ -77,6 +85,7 @@ SECTIONS = {
         (
             "quick",
             "mujoco",
+            "mujoco-repeated",
             "critic-unit",
             "critic-unit-baseline",
             "critic-unit-repeated",

@@ -14,7 +14,7 @@ from reports.curve_tables import score_table, summary_table
 from reports.files import require_writable
 from reports.parity.peer import peer_path, peer_version, sac_options, train_peer
 from reports.parity.settings import OURS, PEER, PROFILES, Profile
-from reports.training_runs import collect, commits, from_runs, run_all, unfinished
+from reports.training_runs import collect, commits, from_runs, run_all, unfinished, with_commits
 from reports.workers import complete
 
 
@@ -38,7 +38,7 @@ def make_data(profile: str, folder: Path, runs: Path) -> bool:
     summary = summary_table(data, score_table(data, size.tasks), ("final", "area"), OURS)
     tables = {"data.csv": data, "summary.csv": summary}
     plan = size.runs()
-    origin = from_runs(origin, plan, commits(plan, directory), unfinished(plan, data))
+    origin = from_runs(origin, with_commits(plan, commits(plan, directory)), unfinished(plan, data))
     return provenance.publish(tables, folder, origin)
 
 

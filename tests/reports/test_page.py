@@ -68,15 +68,16 @@ def test_embedded_curves_are_the_table(reduced):
 
 def test_what_is_missing_is_named(reduced):
     text = build_page(reduced)
-    assert (
-        "Not run yet: profiles other-tasks, paper-size, paper-size-gpu, paper." in text
-    )  # figure2
+    names = "mujoco-repeated, other-tasks, paper-size, paper-size-gpu, paper"
+    assert f"Not run yet: profiles {names}." in text  # figure2
     assert text.count("Not run yet: profiles quick, paper.") == 2  # figure3 and estimators
     names = "mujoco, plus, critic-unit, hopper, walker2d, paper-size, paper-size-critic-unit"
     assert f"Not run yet: profiles {names}, paper-size-gpu-h0, paper." in text  # gradient_error
     names = "quick, mujoco, critic-unit, paper-size, paper-size-gpu, paper"
     assert f"Not run yet: profiles {names}." in text  # table1
-    first = "quick, mujoco, critic-unit, critic-unit-baseline, critic-unit-repeated"
+    first = (
+        "quick, mujoco, mujoco-repeated, critic-unit, critic-unit-baseline, critic-unit-repeated"
+    )
     then = "critic-unit-small-tasks, other-tasks, other-tasks-critic-unit, other-tasks-repeated"
     last = (
         "ant, normalisation, entropy, plus, plus-critic-unit, precision, updates, fits, paper-size"

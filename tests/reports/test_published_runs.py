@@ -27,9 +27,11 @@ MAAC, SAC = PROFILE.runs()
 REPORT = CurveReport("ablations", {"mini": PROFILE}, ("final", "area"))
 
 
-def make(run: TrainingRun, runs: Path, episodes: int, **record: object) -> Path:
+def make(
+    run: TrainingRun, runs: Path, episodes: int, profile: Profile = PROFILE, **record: object
+) -> Path:
     """The directory of a run with so many episodes of each seed, of 200 steps and 2 seconds."""
-    folder = directory(PROFILE, runs) / run.name
+    folder = directory(profile, runs) / run.name
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(identity(run)))
     (folder / "provenance.json").write_text(json.dumps({"commit": "abc", **record}))
@@ -118,3 +120,55 @@ def test_tables_are_joined_in_the_order_of_the_runs():
     both = joined([MAAC, SAC], table(SAC, 1), table(MAAC, 2))
     expected = pd.concat([table(MAAC, 2), table(SAC, 1)], ignore_index=True)
     pd.testing.assert_frame_equal(both, expected)
+
+
+AGAIN = replace(PROFILE, algorithms=("maac",), seeds=(2, 3), place="again", repeats="mini")
+BOTH = CurveReport("ablations", {"mini": PROFILE, "again": AGAIN}, ("final", "area"))
+
+
+def test_a_repetition_is_shown_together_with_what_it_repeats(tmp_path):
+    """With only those of the other's algorithms that it has."""
+    make(MAAC, tmp_path / "first", 3)
+    make(SAC, tmp_path / "first", 3)
+    mini, again = tmp_path / "mini", tmp_path / "again"
+    BOTH.collect("mini", mini, tmp_path / "first")
+    (run,) = AGAIN.runs()
+    make(run, tmp_path / "second", 2, AGAIN, commit="def")
+    assert BOTH.collect("again", again, tmp_path / "second", [mini])
+    data = pd.read_csv(again / "data.csv")
+    assert set(data["algo"]) == {"maac"}
+    assert data.groupby(["profile", "seed"]).size().to_dict() == {
+        ("mini", 0): 3,
+        ("mini", 1): 3,
+        ("again", 2): 2,
+        ("again", 3): 2,
+    }
+    summary = pd.read_csv(again / "summary.csv").set_index("measure")
+    assert summary["n"].to_dict() == {"final": 2, "area": 2}  # of complete curves
+    assert set(summary["profile"]) == {"again"}
+    times = pd.read_csv(again / "timings.csv").set_index("profile")
+    assert times["env_steps"].to_dict() == {"mini": 600, "again": 400}
+    origin = json.loads((again / "provenance.json").read_text())
+    assert origin["runs"] == {"mini: Pendulum-v0/maac": "abc", "Pendulum-v0/maac": "def"}
+    assert set(origin["identities"]) == set(origin["runs"])
+    assert origin["configuration"]["seeds"] == [0, 1, 2, 3]
+    assert origin["unfinished"] == [f"Pendulum-v0/maac seed {k}: 2 of 3 episodes" for k in (2, 3)]
+
+
+def test_what_a_repetition_keeps_of_its_own_is_not_what_it_repeats(tmp_path):
+    (run,) = AGAIN.runs()
+    for of, profile in ((MAAC, PROFILE), (run, AGAIN)):
+        make(of, tmp_path / "runs", 3, profile)
+    again = tmp_path / "again"
+    BOTH.collect("again", again, tmp_path / "runs")
+    kept = read_published([run], again)
+    assert kept.data["seed"].unique().tolist() == [2, 3]
+    assert kept.timings["profile"].tolist() == ["again"]
+    assert read_published([MAAC], again).data.empty
+
+
+def test_a_repetition_needs_what_it_repeats(tmp_path):
+    (run,) = AGAIN.runs()
+    make(run, tmp_path, 3, AGAIN)
+    with pytest.raises(ValueError, match="tiny holds no episode of these runs"):
+        BOTH.collect("again", tmp_path / "report", tmp_path)
