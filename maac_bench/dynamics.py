@@ -18,7 +18,7 @@ LOG_VAR_RANGE = (-20.0, 4.0)
 
 
 class Ensemble(NamedTuple):
-    """Members predict a Gaussian over the standardised state change s' - s.
+    """Members predict a Gaussian over standardised targets: of dynamics the state change s' - s.
 
     net: MLP with stack (seed, member), n + m inputs and 2 n outputs (mean, log variance).
     inputs: normaliser of [s, a], [seed, n + m]. targets: normaliser of s' - s, [seed, n].

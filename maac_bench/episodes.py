@@ -78,17 +78,8 @@ class Episodes:
         before, following = self.current(), self.current()
         reward = np.zeros(seeds, np.float32)
         terminated, truncated = np.zeros(seeds, np.bool_), np.zeros(seeds, np.bool_)
-        for k in range(seeds) if active is None else np.flatnonzero(active):
-            try:
-                found = tuple(self._envs[k].step(action[k]))
-            except Exception as error:  # whatever the environment raises
-                raise _failure(f"step {self.age[k] + 1} of an episode", error) from error
-            if len(found) != len(_RESULTS):
-                raise ValueError(
-                    f"the environment's step gives {len(found)} values; Gymnasium's are "
-                    f"{', '.join(_RESULTS)}"
-                )
-            state, paid, terminated[k], truncated[k], _ = found
+        for k in range(seeds) if active is None else np.flatnonzero(active).tolist():
+            state, paid, terminated[k], truncated[k], _ = self._play(k, self.age[k] + 1, action[k])
             reward[k] = _number(paid)
             following[k] = self._state[k] = self._vector(state)
             ended = terminated[k] or truncated[k]
@@ -120,8 +111,8 @@ class Episodes:
         for k, rows in enumerate(actions):
             if self._ready[k]:
                 self._state[k] = self._reset(k, self.count[k])
-            for row in rows:
-                self._state[k] = np.asarray(self._envs[k].step(row)[0], np.float32)
+            for number, row in enumerate(rows, start=1):
+                self._state[k] = self._vector(self._play(k, number, row)[0])
         return np.stack(self._state)
 
     def close(self) -> None:
@@ -136,6 +127,19 @@ class Episodes:
         except Exception as error:  # whatever the environment raises
             raise _failure("reset", error) from error
         return self._vector(state)
+
+    def _play(self, k: int, number: int, action: Array) -> tuple[Any, ...]:
+        """What the environment gives for the step of that number in its episode."""
+        try:
+            found = tuple(self._envs[k].step(action))
+        except Exception as error:  # whatever the environment raises
+            raise _failure(f"step {number} of an episode", error) from error
+        if len(found) != len(_RESULTS):
+            raise ValueError(
+                f"the environment's step gives {len(found)} values; Gymnasium's are "
+                f"{', '.join(_RESULTS)}"
+            )
+        return found
 
     def _vector(self, state: object) -> Array:
         """An observation as it is kept; ValueError if it is not of the space's shape."""

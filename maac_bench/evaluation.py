@@ -19,7 +19,8 @@ class Record(NamedTuple):
 
     states: [T + 1, seeds, n]. actions: [T, seeds, m]. log_probs, rewards: [T, seeds].
     alive: [T, seeds], 1.0 for steps that were taken. terminated: [seeds], 1.0 where the episode
-    ended by itself rather than at its time limit.
+    ended by itself rather than at its time limit. An action that is not finite ends its seed's
+    episode with a reward that is none either, and no environment sees it.
     """
 
     states: Tensor
@@ -93,15 +94,18 @@ def _run(
         observation = torch.from_numpy(state).to(device).unsqueeze(1)
         with torch.no_grad():
             action, log_prob = act(observation)
-        step = episodes.step(action[:, 0].cpu().numpy(), alive)
+        chosen = action[:, 0].cpu().numpy()
+        lost = alive & ~np.isfinite(chosen).all(axis=-1)
+        step = episodes.step(chosen, alive & ~lost)
         actions.append(action[:, 0])
         log_probs.append(log_prob[:, 0])
-        rewards.append(torch.from_numpy(step.reward))
+        rewards.append(torch.from_numpy(np.where(lost, np.float32(np.nan), step.reward)))
         states.append(torch.from_numpy(step.next_state))
         lives.append(torch.from_numpy(alive.astype(np.float32)))
         terminated |= step.terminated
-        alive &= ~(step.terminated | step.truncated)
-        state = step.next_state
+        alive = alive & ~(lost | step.terminated | step.truncated)
+        # One that has ended stays where it last acted: what follows an end is no state to act in.
+        state = np.where(alive[:, None], step.next_state, state)
     return Record(
         torch.stack(states).to(device),
         torch.stack(actions),

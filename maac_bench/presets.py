@@ -27,7 +27,7 @@ def _maac() -> Config:
 
 
 def _maac_authors() -> Config:
-    """The authors' form: plain nets, entropy of the first action, nearly noise-free rollouts."""
+    """The authors' form: plain nets, entropy of the first action, rollouts without noise."""
     return Config(
         actor=ActorSettings(horizon=4, terminal_samples=5, entropy="first"),
         critic=CriticSettings(target="steve", target_horizon=2),

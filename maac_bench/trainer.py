@@ -171,6 +171,9 @@ class Trainer:
                 chosen = torch.where(finite.unsqueeze(-1), chosen, 0.0)
                 action = chosen.to(self.device).unsqueeze(1)
             step = self.episodes.step(chosen.numpy())
+            # Here, too: after an episode's last step `begin` gives the next one's first state.
+            seen = torch.isfinite(torch.from_numpy(step.next_state)).all(dim=-1)
+            self._fail(~seen, "the environment's observation is not finite")
             paid = torch.isfinite(torch.from_numpy(step.reward))
             self._fail(~paid, "the environment's reward is not finite")
             reward = self._tensor(step.reward)

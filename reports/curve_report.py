@@ -34,6 +34,14 @@ class CurveReport:
     milestones: Sequence[int] = ()
     compares: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse a repetition of something else."""
+        for name, profile in self.profiles.items():
+            if profile.repeats is not None:
+                _require_repetition(
+                    name, profile, lookup("profile", profile.repeats, self.profiles)
+                )
+
     def make_data(
         self, profile: str, folder: Path, runs: Path, beside: Sequence[Path] = ()
     ) -> bool:
@@ -109,6 +117,13 @@ class CurveReport:
         summary = summary_table(data, scores, measures, against)
         summary.insert(0, "profile", profile)
         return summary
+
+
+def _require_repetition(name: str, again: Profile, first: Profile) -> None:
+    trained = [(profile.size, profile.compiled, profile.device) for profile in (again, first)]
+    shared = set(again.seeds) & set(first.seeds)
+    if trained[0] != trained[1] or shared or first.repeats is not None:
+        raise ValueError(f"profile {name} is not {again.repeats} with other seeds")
 
 
 def _configuration(profile: str, parts: Mapping[str, Profile]) -> dict[str, Any]:

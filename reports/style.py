@@ -12,6 +12,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from reports.files import partial_of
+
 # Okabe and Ito's palette: distinguishable with any colour vision.
 BLUE, ORANGE, GREEN, PURPLE, RED, SKY, BLACK, GREY = (
     "#0072B2",
@@ -74,6 +76,9 @@ def save(figure: Figure, path: Path) -> None:
         # Lay out once; each savefig would do it again, which is most of the drawing time.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-    figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
-    figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
+    for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+        image = path.with_suffix(f".{kind}")
+        partial = partial_of(image)
+        figure.savefig(partial, format=kind, metadata=metadata)
+        partial.replace(image)
     plt.close(figure)

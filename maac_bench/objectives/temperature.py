@@ -26,7 +26,7 @@ def is_zero(temperature: Tensor | float) -> bool:
 
 
 def temperature_loss(log_temperature: Tensor, log_prob: Tensor, target_entropy: float) -> Tensor:
-    """`-alpha (log pi(a|s) + target entropy)`: falls as the entropy comes to its target.
+    """`alpha (-log pi(a|s) - target entropy)`: lowers alpha where the entropy is above its target.
 
     Args:
         log_temperature: log alpha, [seeds]; what is learned.

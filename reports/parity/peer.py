@@ -7,6 +7,7 @@ It is trained with the hyper-parameters of one of our runs and evaluated as ours
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from maac_bench.config import Config
+from maac_bench.presets import preset
 from maac_bench.tasks import make_training_task
 from reports.files import write_csv
 from reports.training_runs import TrainingRun
@@ -31,15 +34,7 @@ def sac_options(run: TrainingRun) -> dict[str, Any]:
     """
     config, training = run.settings, make_training_task(run.task)
     actor, critic, data = config.actor, config.critic, config.data
-    rates = {actor.learning_rate, critic.learning_rate, actor.temperature_learning_rate}
-    lacking = (
-        config.uses_model,
-        len(rates) > 1,
-        actor.layer_norm or critic.layer_norm,
-        {actor.activation, critic.activation} != {"relu"},
-        (actor.terminal_samples, config.evaluations) != (1, 1),
-    )
-    if any(lacking):
+    if config != _with_options(config):
         raise ValueError(f"stable-baselines3's SAC cannot be set up like {run.name}")
     return {
         "learning_rate": actor.learning_rate,
@@ -55,6 +50,38 @@ def sac_options(run: TrainingRun) -> dict[str, Any]:
             "n_critics": critic.count,
         },
     }
+
+
+def _with_options(config: Config) -> Config:
+    """Plain SAC with what the other side has an option for as it is in `config`."""
+    plain = preset("sac", "Pendulum-v1")
+    actor, critic, data = config.actor, config.critic, config.data
+    rate = actor.learning_rate
+    return replace(
+        plain,
+        discount=config.discount,
+        actor=replace(
+            plain.actor,
+            hidden=actor.hidden,
+            learning_rate=rate,
+            temperature_learning_rate=rate,
+            initial_temperature=actor.initial_temperature,
+            target_entropy=actor.target_entropy,
+        ),
+        critic=replace(
+            plain.critic,
+            hidden=critic.hidden,
+            count=critic.count,
+            learning_rate=rate,
+            target_rate=critic.target_rate,
+        ),
+        data=replace(
+            plain.data,
+            random_rollouts=data.random_rollouts,
+            updates_per_step=data.updates_per_step,
+            batch_size=data.batch_size,
+        ),
+    )
 
 
 def peer_version() -> str:

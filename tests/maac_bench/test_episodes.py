@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -277,3 +279,46 @@ def test_an_environment_that_cannot_start_is_named():
 
     with pytest.raises(ValueError, match="fails in reset: KeyError: 'no start'"):
         Episodes(lambda: Stuck(9), [0], "environment").begin()
+
+
+def test_an_error_while_an_episode_is_played_again_is_named_like_any_other():
+    class Moody(Counter):
+        def step(self, action):
+            assert self.state[1] < 1.0, "not in the mood"
+            return super().step(action)
+
+    with pytest.raises(ValueError, match="fails in step 2 of an episode: AssertionError: not in"):
+        Episodes(lambda: Moody(9), [0], "environment").restore([0], [np.zeros((3, 1), np.float32)])
+
+
+def test_an_action_that_is_not_finite_ends_its_seeds_episode_and_no_other():
+    class Strict(Counter):
+        def step(self, action):
+            assert self.action_space.contains(action)
+            return super().step(action)
+
+    policy = squashed_policy([0, 1], n=2, m=1)
+    policy.net.biases[-1][0] = float("nan")
+    episodes = Episodes(lambda: Strict(3), [0, 1], "evaluation")
+    for record in (
+        run_episode(policy, episodes),
+        run_sampled_episode(policy, episodes, Streams([0, 1], "noise")),
+    ):
+        assert record.returns.isnan().tolist() == [True, False]
+        assert record.returns[1] == 3.0
+        assert record.alive.T.tolist() == [[1, 0, 0], [1, 1, 1]]
+
+
+def test_a_seed_that_has_ended_is_asked_for_actions_where_it_last_acted():
+    """Planners are never asked to plan from a fallen robot."""
+    policy, asked = squashed_policy([0, 1], n=2, m=1), []
+
+    class Listening(NamedTuple):
+        parameters = policy.parameters
+
+        def mean_action(self, state):
+            asked.append(state[:, 0, 1].tolist())
+            return policy.mean_action(state)
+
+    run_episode(Listening(), counters(1, 3))
+    assert asked == [[0.0, 0.0], [0.0, 1.0], [0.0, 2.0]]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -92,6 +93,39 @@ def test_an_environment_that_breaks_is_not_blamed_on_the_policy(monkeypatch):
     (failure,) = trainer.failures
     assert failure.seed == 1
     assert failure.reason.startswith("the environment's observation is not finite (environment")
+
+
+def test_an_observation_that_breaks_at_the_end_of_an_episode_is_seen_there(monkeypatch):
+    """The next one is of another episode; D_env would have it first."""
+    trainer = tiny_trainer((0, 1), tiny_config())
+    step = trainer.episodes.step
+
+    def broken(action):
+        found = step(action)
+        if found.truncated.any():
+            found.next_state[0] = float("nan")
+        return found
+
+    monkeypatch.setattr(trainer.episodes, "step", broken)
+    trainer.rollout()
+    trainer.close()
+    (failure,) = trainer.failures
+    assert failure.seed == 0
+    assert failure.reason.startswith("the environment's observation is not finite (environment")
+
+
+def test_training_touches_no_global_generator():
+    def drawn():
+        with torch.random.fork_rng():
+            return torch.rand(3).tolist(), legacy.get_state()[1].tolist()
+
+    legacy = np.random.mtrand._rand
+    before = drawn()
+    trainer = tiny_trainer((0,), tiny_config())
+    for _ in range(2):
+        trainer.rollout()
+    trainer.close()
+    assert drawn() == before
 
 
 def test_a_seed_whose_model_breaks_is_named_and_leaves_the_other_alone():

@@ -1,12 +1,13 @@
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from reports.ablations.settings import PROFILES as ABLATIONS
 from reports.curve_tables import score_table, summary_table, timing_table
 from reports.curves import _columns, _score_range, comparison_figure, curve_figure
 from reports.figure2.settings import PROFILES as FIGURE2
 from reports.provenance import publish, record
-from reports.style import use_style
+from reports.style import save, use_style
 
 TASK = "maac_bench/Pendulum-v0"
 
@@ -213,3 +214,18 @@ def test_a_band_is_called_by_the_seeds_that_the_data_have(tmp_path, seeds, band)
 )
 def test_a_legend_is_no_wider_than_the_figure(labels, columns):
     assert _columns(labels) == columns
+
+
+def test_an_image_that_cannot_be_drawn_leaves_the_old_one(tmp_path, monkeypatch):
+    figure = Figure()
+    save(figure, tmp_path / "curves")
+    before = (tmp_path / "curves.png").read_bytes()
+
+    def interrupted(self, file, **_options):
+        file.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Figure, "savefig", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save(figure, tmp_path / "curves")
+    assert (tmp_path / "curves.png").read_bytes() == before

@@ -38,12 +38,20 @@ def test_the_options_say_what_the_configuration_says():
     assert options["learning_starts"] == 5 * 200
     assert options["target_entropy"] == -1.0
     assert options["policy_kwargs"]["net_arch"] == {"pi": [256, 256], "qf": [256, 256]}
-    other = replace(config, actor=replace(config.actor, learning_rate=1e-3))
-    more = replace(config, actor=replace(config.actor, terminal_samples=5))
-    tanh = replace(config, critic=replace(config.critic, activation="tanh"))
-    for unlike in (other, more, tanh):
+    for part, changes in (
+        ("actor", {"learning_rate": 1e-3}),
+        ("actor", {"terminal_samples": 5}),
+        ("critic", {"activation": "tanh"}),
+        ("critic", {"transform": "sqrt"}),
+        ("critic", {"unit": 100.0}),
+        ("critic", {"precision": "bfloat16"}),
+    ):
+        unlike = replace(config, **{part: replace(getattr(config, part), **changes)})
         with pytest.raises(ValueError, match="cannot be set up like"):
             sac_options(replace(RUN, config=unlike))
+    alike = replace(config, critic=replace(config.critic, target_rate=0.01, hidden=(32,)))
+    options = sac_options(replace(RUN, config=alike))
+    assert (options["tau"], options["policy_kwargs"]["net_arch"]["qf"]) == (0.01, [32])
     with pytest.raises(ValueError, match="cannot be set up like"):
         sac_options(replace(RUN, algorithm="maac"))
 

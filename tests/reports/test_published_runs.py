@@ -172,3 +172,17 @@ def test_a_repetition_needs_what_it_repeats(tmp_path):
     make(run, tmp_path, 3, AGAIN)
     with pytest.raises(ValueError, match="tiny holds no episode of these runs"):
         BOTH.collect("again", tmp_path / "report", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"seeds": (1, 2)}, {"size": "small"}, {"compiled": True}, {"device": "cuda"}]
+)
+def test_what_is_no_repetition_is_refused(change):
+    with pytest.raises(ValueError, match="profile again is not mini with other seeds"):
+        CurveReport("ablations", {"mini": PROFILE, "again": replace(AGAIN, **change)}, ())
+
+
+def test_a_repetition_is_not_repeated():
+    third = replace(AGAIN, seeds=(4, 5), repeats="again")
+    with pytest.raises(ValueError, match="profile third is not again with other seeds"):
+        CurveReport("ablations", {"mini": PROFILE, "again": AGAIN, "third": third}, ())
