@@ -15,7 +15,7 @@ from torch import Tensor
 
 from maac_bench.adam import adam_step, init_adam
 from maac_bench.config import Config
-from maac_bench.critics import init_critics
+from maac_bench.critics import init_critics, polyak
 from maac_bench.data import StreamFactory
 from maac_bench.dynamics import NoDynamics
 from maac_bench.fusion import fuse
@@ -222,7 +222,7 @@ class Agent:
         with torch.no_grad():
             online = self.critics.parameters
             for target, parameter in zip(self.targets.parameters, online, strict=True):
-                target.lerp_(parameter, config.critic.target_rate)
+                target.copy_(polyak(target, parameter, config.critic.target_rate))
         weights = {f"target_weight_{h}": weight for h, weight in enumerate(critic.target.weights)}
         return {
             "critic_loss": critic.loss,

@@ -149,7 +149,7 @@ def gradient_signal(
     where the gradient of half a batch is noise.
     """
     terms = agent.actor_terms(world, batch.state, noise.actor)
-    loss = -(terms.value + agent.temperature.unsqueeze(-1) * terms.entropy)
+    loss = -terms.objective(agent.temperature)
     half = loss.shape[-1] // 2
     parameters = agent.policy.parameters
     first, second = (

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from maac_bench.agent import Agent
 from maac_bench.data import require_whole
+from maac_bench.objectives.pathwise import h_step_return
 from maac_bench.rollout import Act, draw_model_noise, unroll
 from maac_bench.streams import Streams
 from maac_bench.types import Action, ModelNoise, Problem
@@ -62,9 +63,9 @@ class Candidates(NamedTuple):
         finite = self.returns.isfinite()
         if int(finite.sum(dim=1).min()) < count:
             raise FloatingPointError(
-                f"planning: the learned model diverges, of {finite.shape[1]} sequences only "
-                f"{finite.sum(dim=1).tolist()} have a finite return (per seed), and {count} are "
-                "needed"
+                f"planning: of {finite.shape[1]} sequences only {finite.sum(dim=1).tolist()} have "
+                f"a finite return (per seed), and {count} are needed: the learned model diverges, "
+                "or the state is not finite"
             )
         returns, index = self.returns.where(finite, -math.inf).topk(count, dim=1)
         index = index[..., None, None].expand(-1, -1, *self.actions.shape[2:])
@@ -147,10 +148,9 @@ class Planner:
         start = state.expand(-1, count, -1)
         trajectory = unroll(self._problem, act, start, self._model_noise(count))
         last = trajectory.states[-1]
-        closing = self._problem.critic(last, self._agent.policy.mean_action(last)).amin(dim=0)
-        gains = [d * r for d, r in zip(trajectory.discounts[:-1], trajectory.rewards, strict=True)]
+        closing = self._problem.critic(last, self._agent.policy.mean_action(last))
         actions = torch.stack([action.value for action in trajectory.actions], dim=2)
-        return Candidates(actions, sum(gains, trajectory.discounts[-1] * closing))
+        return Candidates(actions, h_step_return(trajectory, closing.unsqueeze(-1)))
 
     def _model_noise(self, count: int) -> list[ModelNoise]:
         n, dynamics = self._agent.sizes[0], self._problem.dynamics

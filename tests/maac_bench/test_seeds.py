@@ -117,9 +117,8 @@ def test_an_observation_that_breaks_at_the_end_of_an_episode_is_seen_there(monke
 def test_training_touches_no_global_generator():
     def drawn():
         with torch.random.fork_rng():
-            return torch.rand(3).tolist(), legacy.get_state()[1].tolist()
+            return torch.rand(3).tolist(), np.random.get_state()[1].tolist()  # noqa: NPY002
 
-    legacy = np.random.mtrand._rand
     before = drawn()
     trainer = tiny_trainer((0,), tiny_config())
     for _ in range(2):
