@@ -12,7 +12,7 @@ from benchmarks.floor import Row, measured
 from maac_bench.critics import init_critics
 from maac_bench.dynamics import init_ensemble
 from maac_bench.estimators import ESTIMATORS, Settings, make_estimator
-from maac_bench.nets import Normalizer, init_mlp
+from maac_bench.nets import Hidden, Normalizer, init_mlp
 from maac_bench.policies import SquashedGaussian
 from maac_bench.streams import Streams
 from maac_bench.types import Problem
@@ -33,9 +33,11 @@ def agent_problem() -> tuple[Problem, SquashedGaussian]:
     def terminated(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         return torch.zeros_like(state[..., 0])
 
-    model = init_ensemble(streams, unit(STATE + ACTION), unit(STATE), hidden=(200,) * 4, members=8)
-    critics = init_critics(streams, unit(STATE + ACTION), torch.ones(1), hidden=(256, 256))
-    policy = SquashedGaussian(init_mlp(streams, None, (STATE, 256, 256, 2 * ACTION), "relu"))
+    model = init_ensemble(streams, unit(STATE + ACTION), unit(STATE), Hidden((200,) * 4), members=8)
+    critics = init_critics(streams, unit(STATE + ACTION), torch.ones(1), Hidden((256, 256), "relu"))
+    policy = SquashedGaussian(
+        init_mlp(streams, None, STATE, 2 * ACTION, Hidden((256, 256), "relu"))
+    )
     return Problem(model, reward, terminated, critics, 0.99), policy
 
 

@@ -91,14 +91,7 @@ class Agent:
         actor, critic = config.actor, config.critic
         init = streams("policy-init")
         seeds, device = len(init), init.device
-        net = init_mlp(
-            init,
-            None,
-            (state_size, *actor.hidden, 2 * action_size),
-            actor.activation,
-            actor.layer_norm,
-            actor.precision,
-        )
+        net = init_mlp(init, None, state_size, 2 * action_size, actor)
         self.policy = SquashedGaussian(net.replace(_leaves(net.parameters)))
         width = state_size + action_size
         raw = Normalizer(
@@ -108,11 +101,8 @@ class Agent:
             streams("critic-init"),
             raw,
             torch.full((seeds,), critic.unit, device=device),
-            hidden=critic.hidden,
+            critic,
             count=critic.count,
-            activation=critic.activation,
-            layer_norm=critic.layer_norm,
-            precision=critic.precision,
             transform=critic.transform,
         )
         self.critics = critics.replace(_leaves(critics.parameters))

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from maac_bench.data import require_whole
 from maac_bench.model_fitting import ModelConfig
-from maac_bench.nets import ACTIVATIONS, PRECISIONS
+from maac_bench.nets import Layers, require_layers
 from maac_bench.objectives.pathwise import Entropy
 
 Target: TypeAlias = Literal["td", "expansion", "steve", "path"]
@@ -24,18 +24,12 @@ def _require(config: object, low: float, *names: str) -> None:
             raise ValueError(f"{name} must be at least {low:g}, got {getattr(config, name)}")
 
 
-def _require_net(config: object) -> None:
-    activation, hidden = getattr(config, "activation", None), getattr(config, "hidden", ())
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {activation!r}; choose from {', '.join(ACTIVATIONS)}")
-    precision = getattr(config, "precision", None)
-    if precision not in PRECISIONS:
-        raise ValueError(f"unknown precision {precision!r}; choose from {', '.join(PRECISIONS)}")
-    if not hidden or min(hidden) < 1:
-        raise ValueError(f"hidden must be positive layer widths, got {hidden}")
-    rate = getattr(config, "learning_rate", 0.0)
-    if not 0 < rate < math.inf:
-        raise ValueError(f"learning_rate must be positive and finite, got {rate}")
+def _require_net(net: Layers, learning_rate: float) -> None:
+    require_layers(net)
+    if not net.hidden or min(net.hidden) < 1:
+        raise ValueError(f"hidden must be positive layer widths, got {net.hidden}")
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,7 @@ class ActorSettings:
         require_whole(self)
         _require(self, 0, "horizon", "temperature_learning_rate")
         _require(self, 1, "terminal_samples")
-        _require_net(self)
+        _require_net(self, self.learning_rate)
         if self.entropy not in typing.get_args(Entropy):
             raise ValueError(f"entropy must be 'first' or 'path', got {self.entropy!r}")
         if not 0 < self.initial_temperature < math.inf:
@@ -119,7 +113,7 @@ class CriticSettings:
         require_whole(self)
         _require(self, 0, "target_horizon", "target_members")
         _require(self, 1, "count")
-        _require_net(self)
+        _require_net(self, self.learning_rate)
         for name, known in (("target", Target), ("transform", Transform)):
             value, choices = getattr(self, name), typing.get_args(known)
             if value not in choices:
@@ -209,7 +203,7 @@ class Config:
         """Refuse values that do not fit each other."""
         require_whole(self)
         _require(self, 0, "evaluations")
-        _require_net(self.model)
+        _require_net(self.model, self.model.learning_rate)
         if self.discount is not None and not 0 <= self.discount < 1:
             raise ValueError(f"discount must lie in [0, 1), got {self.discount}")
         if self.critic.target_members > self.model.serving:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from maac_bench.critics import NeuralCritics, init_critics, polyak
 from maac_bench.data import StreamFactory, require_finite, require_positive, require_whole
-from maac_bench.nets import fit_normalizer
+from maac_bench.nets import Hidden, fit_normalizer
 from maac_bench.objectives.soft_bellman import soft_bellman_target
 from maac_bench.replay import take_rows
 from maac_bench.types import Policy, Transition
@@ -88,10 +88,8 @@ def fit_critics(
         streams("critic-init"),
         fit_normalizer(inputs),
         scale,
-        hidden=config.hidden,
+        Hidden(config.hidden, config.activation, config.layer_norm),
         count=config.count,
-        activation=config.activation,
-        layer_norm=config.layer_norm,
     )
     n, m = data.state.shape[-1], data.action.shape[-1]
     scalars = torch.stack([data.reward, discount * (1.0 - data.terminated)], dim=-1)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from maac_bench.nets import MLP, Normalizer, init_mlp
+from maac_bench.nets import MLP, Layers, Normalizer, init_mlp
 from maac_bench.streams import Streams
 
 
@@ -87,17 +87,13 @@ def init_critics(
     streams: Streams,
     inputs: Normalizer,
     scale: Tensor,
+    layers: Layers,
     *,
-    hidden: Sequence[int],
     count: int = 2,
-    activation: str = "relu",
-    layer_norm: bool = False,
-    precision: str = "full",
     transform: str = "identity",
 ) -> NeuralCritics:
     """Fresh critics on standardised inputs; `scale` is the unit of their output, [seed]."""
-    sizes = (inputs.mean.shape[-1], *hidden, 1)
-    net = init_mlp(streams, count, sizes, activation, layer_norm, precision)
+    net = init_mlp(streams, count, inputs.mean.shape[-1], 1, layers)
     return NeuralCritics(net, inputs, scale, transform)
 
 

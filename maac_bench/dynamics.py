@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from maac_bench.nets import MLP, Normalizer, init_mlp
+from maac_bench.nets import MLP, Layers, Normalizer, init_mlp
 from maac_bench.streams import Streams
 from maac_bench.types import ModelNoise
 
@@ -131,17 +131,14 @@ def init_ensemble(
     streams: Streams,
     inputs: Normalizer,
     targets: Normalizer,
+    layers: Layers,
     *,
-    hidden: Sequence[int],
     members: int,
-    activation: str = "swish",
-    layer_norm: bool = False,
-    precision: str = "full",
     noisy: bool = True,
 ) -> Ensemble:
     """A fresh ensemble on standardised inputs and targets."""
-    sizes = (inputs.mean.shape[-1], *hidden, 2 * targets.mean.shape[-1])
-    net = init_mlp(streams, members, sizes, activation, layer_norm, precision)
+    width, outputs = inputs.mean.shape[-1], 2 * targets.mean.shape[-1]
+    net = init_mlp(streams, members, width, outputs, layers)
     return Ensemble(net, inputs, targets, noisy)
 
 

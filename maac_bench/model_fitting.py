@@ -213,17 +213,7 @@ def build_ensemble(
     inputs: Normalizer, targets: Normalizer, config: ModelConfig, init: Streams
 ) -> Ensemble:
     """An untrained ensemble of the configured architecture."""
-    return init_ensemble(
-        init,
-        inputs,
-        targets,
-        hidden=config.hidden,
-        members=config.members,
-        activation=config.activation,
-        layer_norm=config.layer_norm,
-        precision=config.precision,
-        noisy=config.noisy,
-    )
+    return init_ensemble(init, inputs, targets, config, members=config.members, noisy=config.noisy)
 
 
 def _table(ensemble: Ensemble, pairs: Pairs) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -36,6 +36,35 @@ PRECISIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 A net's first and last product are always full: of hidden units alone no more than eight bits count.
 """
+
+
+class Layers(Protocol):
+    """Hidden layers, as every net's settings have them."""
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Their widths."""
+
+    @property
+    def activation(self) -> str:
+        """Name in `ACTIVATIONS`."""
+
+    @property
+    def layer_norm(self) -> bool:
+        """Normalise each before its activation, without learned scale."""
+
+    @property
+    def precision(self) -> str:
+        """Of the products between them, a name in `PRECISIONS`."""
+
+
+class Hidden(NamedTuple):
+    """`Layers` by themselves."""
+
+    hidden: tuple[int, ...]
+    activation: str = "swish"
+    layer_norm: bool = False
+    precision: str = "full"
 
 
 class MLP(NamedTuple):
@@ -99,37 +128,40 @@ class MLP(NamedTuple):
 
 
 def init_mlp(
-    streams: Streams,
-    members: int | None,
-    sizes: Sequence[int],
-    activation: str = "swish",
-    layer_norm: bool = False,
-    precision: str = "full",
+    streams: Streams, members: int | None, inputs: int, outputs: int, layers: Layers
 ) -> MLP:
     """Freshly initialised nets, uniform in +-1/sqrt(fan_in) as `torch.nn.Linear` is.
 
     Args:
         streams: the seed axis, and where the numbers come from.
         members: size of the member axis behind it; None for no such axis.
-        sizes: widths of input, hidden layers and output.
-        activation: name in `ACTIVATIONS`.
-        layer_norm: normalise the hidden layers.
-        precision: name in `PRECISIONS`.
+        inputs: width of the input.
+        outputs: width of the output.
+        layers: what is in between.
 
     Raises:
         ValueError: unknown activation or precision.
     """
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {activation!r}; choose from {sorted(ACTIVATIONS)}")
-    if precision not in PRECISIONS:
-        raise ValueError(f"unknown precision {precision!r}; choose from {sorted(PRECISIONS)}")
+    require_layers(layers)
     member_axis = () if members is None else (members,)
     weights, biases = [], []
-    for inputs, outputs in pairwise(sizes):
-        bound = 1.0 / math.sqrt(inputs)
-        weights.append(bound * (2.0 * streams.uniform(*member_axis, inputs, outputs) - 1.0))
-        biases.append(bound * (2.0 * streams.uniform(*member_axis, outputs) - 1.0))
-    return MLP(tuple(weights), tuple(biases), activation, layer_norm, precision)
+    for before, after in pairwise((inputs, *layers.hidden, outputs)):
+        bound = 1.0 / math.sqrt(before)
+        weights.append(bound * (2.0 * streams.uniform(*member_axis, before, after) - 1.0))
+        biases.append(bound * (2.0 * streams.uniform(*member_axis, after) - 1.0))
+    return MLP(
+        tuple(weights), tuple(biases), layers.activation, layers.layer_norm, layers.precision
+    )
+
+
+def require_layers(layers: Layers) -> None:
+    """ValueError that names the choices where activation or precision is none of them."""
+    for kind, name, known in (
+        ("activation", layers.activation, ACTIVATIONS),
+        ("precision", layers.precision, PRECISIONS),
+    ):
+        if name not in known:
+            raise ValueError(f"unknown {kind} {name!r}; choose from {', '.join(known)}")
 
 
 class Normalizer(NamedTuple):

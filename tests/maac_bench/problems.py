@@ -7,7 +7,7 @@ import torch
 
 import analytic
 from maac_bench.critics import QuadraticCritic
-from maac_bench.nets import init_mlp
+from maac_bench.nets import Hidden, init_mlp
 from maac_bench.policies import LinearGaussian, SquashedGaussian
 from maac_bench.rollout import draw_rollout_noise, rollout, transitions
 from maac_bench.streams import Streams
@@ -46,7 +46,9 @@ def make_case(stack: int = 1, n: int = 3, m: int = 2, seed: int = 0) -> Case:
 
 
 def squashed_policy(seeds, n: int = 3, m: int = 2, width: int = 8) -> SquashedGaussian:
-    return SquashedGaussian(init_mlp(Streams(seeds, "policy"), None, (n, width, 2 * m), "tanh"))
+    return SquashedGaussian(
+        init_mlp(Streams(seeds, "policy"), None, n, 2 * m, Hidden((width,), "tanh"))
+    )
 
 
 def streams(seeds):

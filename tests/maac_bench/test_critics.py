@@ -6,7 +6,7 @@ import torch
 
 from maac_bench.config import Transform
 from maac_bench.critics import TRANSFORMS, QuadraticCritic, init_critics, polyak
-from maac_bench.nets import Normalizer
+from maac_bench.nets import Hidden, Normalizer
 from maac_bench.streams import Streams
 
 
@@ -34,7 +34,7 @@ def test_quadratic_critic_is_the_quadratic_form(stack, batch):
 def test_neural_critics_are_independent_and_scaled():
     inputs = Normalizer(torch.zeros(2, 3), torch.ones(2, 3))
     critics = init_critics(
-        Streams([0, 1], "critic"), inputs, torch.tensor([1.0, 100.0]), hidden=(8,), count=2
+        Streams([0, 1], "critic"), inputs, torch.tensor([1.0, 100.0]), Hidden((8,), "relu"), count=2
     )
     state, action = torch.randn(2, 6, 2), torch.randn(2, 6, 1)
     values = critics(state, action)
@@ -50,7 +50,9 @@ def test_the_square_root_is_that_of_the_paper_and_exactly_undone():
     """Pohlen et al. 2018: `h(v) = sign(v) (sqrt(|v| + 1) - 1)`, in each seed's own unit."""
     inputs = Normalizer(torch.zeros(2, 3), torch.ones(2, 3))
     unit = torch.tensor([1.0, 50.0])
-    critics = init_critics(Streams([0, 1], "critic"), inputs, unit, hidden=(8,), transform="sqrt")
+    critics = init_critics(
+        Streams([0, 1], "critic"), inputs, unit, Hidden((8,), "relu"), transform="sqrt"
+    )
     size = torch.tensor([0.0, 1e-9, 0.3, 7.0, 600.0, 1e8])
     values = torch.cat([-size, size]).expand(2, -1)
     outputs = critics.encode(values)

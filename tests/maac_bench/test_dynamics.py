@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from maac_bench.dynamics import LOG_VAR_RANGE, Ensemble, EveryMember, init_ensemble
-from maac_bench.nets import MLP, Normalizer
+from maac_bench.nets import MLP, Hidden, Normalizer
 from maac_bench.rollout import draw_model_noise
 from maac_bench.streams import Streams
 from maac_bench.types import ModelNoise
@@ -78,7 +78,7 @@ def test_change_is_predicted_in_standardised_units():
 
 
 def test_batch_axes_between_seed_and_features_are_kept():
-    ensemble = init_ensemble(Streams([0, 1], "m"), unit(3, 2), unit(2, 2), hidden=(8,), members=2)
+    ensemble = init_ensemble(Streams([0, 1], "m"), unit(3, 2), unit(2, 2), Hidden((8,)), members=2)
     state, action = torch.randn(2, 3, 4, 2), torch.randn(2, 3, 4, 1)
     noise = draw_model_noise(Streams([0, 1], "x"), ensemble, (3, 4), 2)
     flat = noise._replace(normal=noise.normal.flatten(1, 2))
@@ -119,7 +119,7 @@ def test_a_member_alone_steps_as_it_does_among_all(noisy):
     inputs = Normalizer(torch.tensor([[0.5, -1.0, 0.2]]), torch.tensor([[2.0, 0.3, 1.5]]))
     targets = Normalizer(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.5, 0.1]]))
     ensemble = init_ensemble(
-        Streams([0], "init"), inputs, targets, hidden=(8,), members=3, noisy=noisy
+        Streams([0], "init"), inputs, targets, Hidden((8,)), members=3, noisy=noisy
     )
     state, action = torch.randn(1, 6, 2), torch.randn(1, 6, 1)
     normal = torch.randn(1, 6, 2)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from maac_bench.nets import Normalizer, fit_normalizer, init_mlp
+from maac_bench.nets import Hidden, Normalizer, fit_normalizer, init_mlp
 from maac_bench.streams import Streams
 
 
@@ -25,7 +25,7 @@ def plain_forward(net, index, x):
 @pytest.mark.parametrize("activation", ["relu", "swish", "tanh"])
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_stacked_nets_equal_single_nets(activation, layer_norm):
-    net = init_mlp(Streams([0, 1], "net"), 3, (4, 8, 8, 2), activation, layer_norm)
+    net = init_mlp(Streams([0, 1], "net"), 3, 4, 2, Hidden((8, 8), activation, layer_norm))
     x = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
     y = net(x)
     assert y.shape == (2, 3, 5, 2)
@@ -34,35 +34,35 @@ def test_stacked_nets_equal_single_nets(activation, layer_norm):
 
 
 def test_one_batch_is_shared_along_a_stack_axis_of_size_one():
-    net = init_mlp(Streams([0, 1], "net"), 3, (4, 8, 2))
+    net = init_mlp(Streams([0, 1], "net"), 3, 4, 2, Hidden((8,)))
     x = torch.randn(2, 1, 5, 4)
     torch.testing.assert_close(net(x), net(x.expand(2, 3, 5, 4)))
 
 
 @pytest.mark.parametrize("batch", [(), (5,), (5, 6)])
 def test_any_number_of_batch_axes(batch):
-    net = init_mlp(Streams([0], "net"), None, (4, 8, 2))
+    net = init_mlp(Streams([0], "net"), None, 4, 2, Hidden((8,)))
     x = torch.randn(1, *batch, 4)
     torch.testing.assert_close(net(x).reshape(-1, 2), net(x.reshape(1, -1, 4)).reshape(-1, 2))
 
 
 def test_a_seed_is_initialised_the_same_alone_and_in_a_stack():
-    alone = init_mlp(Streams([4], "net"), 2, (3, 8, 1))
-    stacked = init_mlp(Streams([1, 4], "net"), 2, (3, 8, 1))
+    alone = init_mlp(Streams([4], "net"), 2, 3, 1, Hidden((8,)))
+    stacked = init_mlp(Streams([1, 4], "net"), 2, 3, 1, Hidden((8,)))
     for one, many in zip(alone.parameters, stacked.parameters, strict=True):
         assert torch.equal(one[0], many[1])
         assert not torch.equal(many[0], many[1])
 
 
 def test_initial_weights_fill_the_fan_in_interval():
-    weight = init_mlp(Streams([0], "net"), 4, (100, 50, 1)).weights[0]
+    weight = init_mlp(Streams([0], "net"), 4, 100, 1, Hidden((50,))).weights[0]
     assert weight.abs().max() <= 0.1
     assert weight.abs().max() > 0.099
     assert abs(weight.mean()) < 0.002
 
 
 def test_replace_round_trips_and_keeps_the_architecture():
-    net = init_mlp(Streams([0], "net"), None, (3, 8, 8, 1), "relu", True)
+    net = init_mlp(Streams([0], "net"), None, 3, 1, Hidden((8, 8), "relu", True))
     other = net.replace([p + 1 for p in net.parameters])
     assert other.layer_norm
     assert other.activation == "relu"
@@ -71,17 +71,17 @@ def test_replace_round_trips_and_keeps_the_architecture():
 
 
 def test_bad_inputs_are_named():
-    net = init_mlp(Streams([0], "net"), None, (3, 8, 1))
+    net = init_mlp(Streams([0], "net"), None, 3, 1, Hidden((8,)))
     with pytest.raises(ValueError, match=r"\[1, 5, 4\].*3 inputs"):
         net(torch.zeros(1, 5, 4))
     with pytest.raises(ValueError, match=r"unknown activation 'gelu'.*swish"):
-        init_mlp(Streams([0], "net"), None, (3, 1), "gelu")
+        init_mlp(Streams([0], "net"), None, 3, 1, Hidden((), "gelu"))
     with pytest.raises(ValueError, match=r"unknown precision 'half'.*bfloat16"):
-        init_mlp(Streams([0], "net"), None, (3, 1), precision="half")
+        init_mlp(Streams([0], "net"), None, 3, 1, Hidden((), precision="half"))
 
 
 def test_rounded_products_are_those_between_hidden_layers():
-    full = init_mlp(Streams([0, 1], "net"), 3, (4, 32, 32, 2), "tanh")
+    full = init_mlp(Streams([0, 1], "net"), 3, 4, 2, Hidden((32, 32), "tanh"))
     x = torch.randn(2, 3, 5, 4)
     first, second, third = (weight.double() for weight in full.weights)
     biases = [bias.double().unsqueeze(2) for bias in full.biases]
@@ -96,7 +96,9 @@ def test_rounded_products_are_those_between_hidden_layers():
 
 
 def test_every_product_between_hidden_layers_is_rounded():
-    net = init_mlp(Streams([0], "net"), None, (4, 16, 16, 16, 2), "tanh", precision="bfloat16")
+    net = init_mlp(
+        Streams([0], "net"), None, 4, 2, Hidden((16, 16, 16), "tanh", precision="bfloat16")
+    )
     hidden = x = torch.randn(1, 5, 4)
     for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
         if layer in (1, 2):
@@ -110,13 +112,13 @@ def test_every_product_between_hidden_layers_is_rounded():
 
 
 def test_a_net_without_products_between_hidden_layers_is_not_rounded():
-    full = init_mlp(Streams([0], "net"), None, (4, 32, 2))
+    full = init_mlp(Streams([0], "net"), None, 4, 2, Hidden((32,)))
     x = torch.randn(1, 5, 4)
     assert torch.equal(full._replace(precision="bfloat16")(x), full(x))
 
 
 def test_gradients_of_rounded_products_keep_their_type():
-    net = init_mlp(Streams([0], "net"), None, (4, 32, 32, 2), "tanh")
+    net = init_mlp(Streams([0], "net"), None, 4, 2, Hidden((32, 32), "tanh"))
     weights = [p.clone().requires_grad_() for p in net.parameters]
     x, found = torch.randn(1, 64, 4), []
     for precision in ("full", "bfloat16"):
@@ -149,8 +151,8 @@ def test_normalizer_places_batch_axes_between_stack_and_features():
 
 
 def test_layer_norm_bounds_the_output_for_far_inputs():
-    plain = init_mlp(Streams([0], "net"), None, (3, 16, 16, 1), "swish", False)
-    normed = init_mlp(Streams([0], "net"), None, (3, 16, 16, 1), "swish", True)
+    plain = init_mlp(Streams([0], "net"), None, 3, 1, Hidden((16, 16), "swish", False))
+    normed = init_mlp(Streams([0], "net"), None, 3, 1, Hidden((16, 16), "swish", True))
     far = 1e4 * F.normalize(torch.randn(1, 64, 3), dim=-1)
     assert normed(far).abs().max() < 10 < plain(far).abs().max()
 
@@ -158,7 +160,7 @@ def test_layer_norm_bounds_the_output_for_far_inputs():
 @pytest.mark.parametrize("shape", [(3, 5, 4), (2, 5, 3), (4,)])
 def test_an_input_for_another_stack_is_refused(shape):
     """Three seeds, another width, and no seeds, where two seeds of width 4 are."""
-    net = init_mlp(Streams([0, 1], "net"), None, (4, 8, 2))
+    net = init_mlp(Streams([0, 1], "net"), None, 4, 2, Hidden((8,)))
     assert net(torch.zeros(1, 5, 4)).shape == (2, 5, 2)  # shared
     with pytest.raises(ValueError, match="does not fit nets of stack"):
         net(torch.zeros(shape))
