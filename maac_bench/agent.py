@@ -16,7 +16,6 @@ from torch import Tensor
 from maac_bench.adam import adam_step, init_adam
 from maac_bench.config import Config
 from maac_bench.critics import init_critics, polyak
-from maac_bench.data import StreamFactory
 from maac_bench.dynamics import NoDynamics
 from maac_bench.fusion import fuse
 from maac_bench.nets import Normalizer, init_mlp
@@ -31,7 +30,7 @@ from maac_bench.regression import (
     path_regression,
 )
 from maac_bench.rollout import draw_rollout_noise
-from maac_bench.streams import Streams
+from maac_bench.streams import StreamFactory, Streams
 from maac_bench.types import Gradient, Interval, RolloutNoise, Transition
 from maac_bench.world import World
 

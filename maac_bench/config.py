@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeAlias
 
-from maac_bench.data import require_whole
+from maac_bench.checks import require_whole
 from maac_bench.model_fitting import ModelConfig
 from maac_bench.nets import Layers, require_layers
 from maac_bench.objectives.pathwise import Entropy

@@ -13,11 +13,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from maac_bench.checks import require_finite, require_positive, require_whole
 from maac_bench.critics import NeuralCritics, init_critics, polyak
-from maac_bench.data import StreamFactory, require_finite, require_positive, require_whole
 from maac_bench.nets import Hidden, fit_normalizer
 from maac_bench.objectives.soft_bellman import soft_bellman_target
 from maac_bench.replay import take_rows
+from maac_bench.streams import StreamFactory
 from maac_bench.types import Policy, Transition
 
 

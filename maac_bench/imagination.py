@@ -10,7 +10,6 @@ from torch import Tensor
 from maac_bench.agent import Agent
 from maac_bench.config import Config
 from maac_bench.cuda_graph import CudaGraph
-from maac_bench.data import StreamFactory, living
 from maac_bench.dynamics import Ensemble
 from maac_bench.ensemble_training import LikelihoodGradient, likelihood_gradient
 from maac_bench.fusion import fuse
@@ -23,9 +22,9 @@ from maac_bench.model_fitting import (
     refit_model,
 )
 from maac_bench.outcome import LearnedOutcome, outcome_pairs
-from maac_bench.replay import Replay
+from maac_bench.replay import Replay, living
 from maac_bench.rollout import draw_rollout_noise, rollout, transitions
-from maac_bench.streams import Streams
+from maac_bench.streams import StreamFactory, Streams
 from maac_bench.tasks import TrainingTask
 from maac_bench.types import Interval, Problem
 from maac_bench.world import World

@@ -9,13 +9,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from maac_bench.data import StreamFactory, require_finite, require_positive, require_whole
+from maac_bench.checks import require_finite, require_positive, require_whole
 from maac_bench.dynamics import Ensemble, init_ensemble
 from maac_bench.early_stopping import EarlyStopping
 from maac_bench.ensemble_training import LikelihoodGradient, Trainees, likelihood_gradient
 from maac_bench.nets import Normalizer, fit_normalizer
 from maac_bench.replay import take_rows
-from maac_bench.streams import Streams
+from maac_bench.streams import StreamFactory, Streams
 from maac_bench.types import Transition
 
 # Members that have stopped are trained no further where a step's time grows with their number, as

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from maac_bench.agent import Agent
-from maac_bench.data import require_whole
+from maac_bench.checks import require_whole
 from maac_bench.objectives.pathwise import h_step_return
 from maac_bench.rollout import Act, draw_model_noise, unroll
 from maac_bench.streams import Streams

@@ -130,3 +130,19 @@ def draw_batches(
     joined = (torch.cat(parts, dim=2) for parts in zip(*drawn, strict=True))
     batches = (column.movedim(1, 0).contiguous().unbind() for column in joined)
     return [Transition(*batch) for batch in zip(*batches, strict=True)]
+
+
+def living(data: Transition, alive: Tensor) -> Transition:
+    """Equally many rows of every seed: living ones, evenly spread, in the place of dead ones."""
+    if bool(alive.all()):
+        return data
+    order = alive.to(torch.int8).argsort(dim=1, descending=True, stable=True)
+    rows, living_rows = alive.shape[1], alive.sum(dim=1, keepdim=True)
+    place = torch.arange(rows, device=alive.device) * living_rows // rows
+    index = order.gather(1, place)
+    return Transition(
+        *(
+            torch.take_along_dim(x, index.unsqueeze(-1) if x.dim() == 3 else index, dim=1)
+            for x in data
+        )
+    )

@@ -12,8 +12,8 @@ import torch
 
 from maac_bench.agent import Agent
 from maac_bench.checkpoint import Snapshot
+from maac_bench.checks import require_whole
 from maac_bench.config import from_dict
-from maac_bench.data import StreamFactory, require_whole
 from maac_bench.gradient_parts import PARTS, Gradients, Setting, Through, horizon_gradients
 from maac_bench.gradient_quality import OUTLIER, measure
 from maac_bench.products import fast_products
@@ -21,7 +21,7 @@ from maac_bench.rollout import draw_rollout_noise
 from maac_bench.run import read_identity
 from maac_bench.run_checkpoints import require_checkpoint
 from maac_bench.run_evaluation import restore_parts
-from maac_bench.streams import Streams
+from maac_bench.streams import StreamFactory, Streams
 from maac_bench.tasks import TrainingTask, make_training_task
 from maac_bench.tasks.mujoco_dynamics import mujoco_dynamics
 from maac_bench.types import Dynamics, Problem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -85,3 +86,7 @@ class Streams:
     def permutations(self, size: int, *shape: int) -> Tensor:
         """Uniform permutations of 0 ... size-1 along the last axis, [seeds, *shape, size]."""
         return self.uniform(*shape, size).argsort(dim=-1)
+
+
+StreamFactory: TypeAlias = Callable[[str], Streams]
+"""Makes the stream of a named purpose for the stack at hand."""

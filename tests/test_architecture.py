@@ -13,14 +13,14 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module may import from its own layer's predecessors only.
 LAYERS = [
     {"types", "names", "streams", "products", "fusion", "heap", "threads", "run_files"},
-    {"tasks", "replay", "cuda_graph"},
+    {"tasks", "replay", "cuda_graph", "checks"},
     {"nets", "adam", "episodes"},
     {"policies", "critics"},
     {"dynamics"},
     {"rollout"},
     {"objectives"},
     {"world", "regression"},
-    {"data", "early_stopping", "ensemble_training"},
+    {"early_stopping", "ensemble_training"},
     {"critic_fitting", "model_fitting", "estimators"},
     {"config", "outcome", "scoring", "gradient_parts", "gradient_quality"},
     {"presets", "agent"},

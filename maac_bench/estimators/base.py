@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from maac_bench.data import require_whole
+from maac_bench.checks import require_whole
 from maac_bench.rollout import draw_rollout_noise
 from maac_bench.streams import Streams
 from maac_bench.types import Gradient, Policy, Problem, RolloutNoise

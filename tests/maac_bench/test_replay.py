@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from maac_bench.data import living
-from maac_bench.replay import Replay, draw_batches
+from maac_bench.replay import Replay, draw_batches, living
 from maac_bench.streams import Streams
 from maac_bench.types import Transition
 

@@ -1,24 +1,18 @@
-"""What everything that handles stacked data shares."""
+"""Settings and data that cannot train are refused by name."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import fields
 from numbers import Integral
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
-from maac_bench.streams import Streams
 from maac_bench.types import Transition
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-StreamFactory = Callable[[str], Streams]
-"""Makes the stream of a named purpose for the stack at hand."""
 
 
 def require_positive(config: object, *names: str) -> None:
@@ -57,19 +51,3 @@ def require_finite(data: Transition) -> None:
         if bool(bad.any()):
             seed = int(bad.nonzero()[0, 0])
             raise ValueError(f"data.{name} has entries that are not finite (stack index {seed})")
-
-
-def living(data: Transition, alive: Tensor) -> Transition:
-    """Equally many rows of every seed: living ones, evenly spread, in the place of dead ones."""
-    if bool(alive.all()):
-        return data
-    order = alive.to(torch.int8).argsort(dim=1, descending=True, stable=True)
-    rows, living_rows = alive.shape[1], alive.sum(dim=1, keepdim=True)
-    place = torch.arange(rows, device=alive.device) * living_rows // rows
-    index = order.gather(1, place)
-    return Transition(
-        *(
-            torch.take_along_dim(x, index.unsqueeze(-1) if x.dim() == 3 else index, dim=1)
-            for x in data
-        )
-    )
