@@ -24,7 +24,7 @@ from benchmarks.command import run
 from maac_bench.config import Config
 from maac_bench.heap import keep_freed_memory
 from maac_bench.presets import preset
-from maac_bench.run import read_metrics
+from maac_bench.run_records import read_metrics
 from maac_bench.training import RunSettings, train
 from reports import provenance
 

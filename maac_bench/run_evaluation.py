@@ -17,8 +17,8 @@ from maac_bench.evaluation import Decider, run_episode
 from maac_bench.imagination import Imagination
 from maac_bench.planning import Planner, PlannerSettings
 from maac_bench.products import fast_products
-from maac_bench.run import read_identity
 from maac_bench.run_checkpoints import require_checkpoint
+from maac_bench.run_records import read_identity
 from maac_bench.streams import Streams
 from maac_bench.tasks import TrainingTask, make_training_task
 from maac_bench.world import World

@@ -18,9 +18,9 @@ from maac_bench.gradient_parts import PARTS, Gradients, Setting, Through, horizo
 from maac_bench.gradient_quality import OUTLIER, measure
 from maac_bench.products import fast_products
 from maac_bench.rollout import draw_rollout_noise
-from maac_bench.run import read_identity
 from maac_bench.run_checkpoints import require_checkpoint
 from maac_bench.run_evaluation import restore_parts
+from maac_bench.run_records import read_identity
 from maac_bench.streams import StreamFactory, Streams
 from maac_bench.tasks import TrainingTask, make_training_task
 from maac_bench.tasks.mujoco_dynamics import mujoco_dynamics

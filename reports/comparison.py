@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from maac_bench.config import Config, leaves, to_dict
-from maac_bench.run import read_identity, read_metrics
+from maac_bench.run_records import read_identity, read_metrics
 from reports.curve_tables import score_table, summary_table
 from reports.statistics import (
     Estimate,

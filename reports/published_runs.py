@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from maac_bench.run import require_same
+from maac_bench.run_records import require_same
 from reports import provenance
 from reports.files import file_digest, read_csv
 from reports.training_runs import TrainingRun, identity

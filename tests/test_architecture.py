@@ -28,7 +28,7 @@ LAYERS = [
     {"diagnostics", "planning", "imagination"},
     {"trainer"},
     {"checkpoint"},
-    {"run_checkpoints"},
+    {"run_checkpoints", "run_records"},
     {"run"},
     {"training", "run_evaluation"},
     {"run_gradient_error", "video"},

@@ -12,7 +12,6 @@ import pandas as pd
 import tyro
 
 from maac_bench.planning import PlannerSettings
-from maac_bench.run import read_identity
 from maac_bench.run_evaluation import (
     begins_with,
     evaluate_run,
@@ -20,6 +19,7 @@ from maac_bench.run_evaluation import (
     require_finite_returns,
 )
 from maac_bench.run_gradient_error import Measurement, gradient_error, summary
+from maac_bench.run_records import read_identity
 from maac_bench.video import record_video, require_format, require_picture
 from reports import comparison_output, gradient_error_figure
 from reports.comparison import compare

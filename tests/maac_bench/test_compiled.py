@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from maac_bench.presets import preset
-from maac_bench.run import read_metrics
+from maac_bench.run_records import read_metrics
 from maac_bench.tasks.swing_up import CART_POLE
 from maac_bench.trainer import Trainer
 from maac_bench.training import RunSettings, train

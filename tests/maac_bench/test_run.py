@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from maac_bench.run import read_identity
 from maac_bench.run_files import write_text
+from maac_bench.run_records import read_identity
 from tests.maac_bench.runs import CONFIG, IDENTITY, newest, reach, rows_of_rollout
 
 

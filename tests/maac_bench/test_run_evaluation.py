@@ -14,8 +14,9 @@ from maac_bench.config import to_dict
 from maac_bench.episodes import Episodes
 from maac_bench.evaluation import run_episode
 from maac_bench.planning import PlannerSettings
-from maac_bench.run import RunDirectory, read_identity
+from maac_bench.run import RunDirectory
 from maac_bench.run_evaluation import OpenRun, begins_with, evaluate_run, open_run
+from maac_bench.run_records import read_identity
 from tests.maac_bench.agents import make_record
 from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training
 

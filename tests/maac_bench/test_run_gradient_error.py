@@ -12,7 +12,7 @@ from maac_bench.__main__ import main
 from maac_bench.checkpoint import capture
 from maac_bench.config import to_dict
 from maac_bench.gradient_parts import PARTS, horizon_gradients
-from maac_bench.run import RunDirectory, read_identity
+from maac_bench.run import RunDirectory
 from maac_bench.run_checkpoints import require_checkpoint
 from maac_bench.run_gradient_error import (
     SUMMARY,
@@ -23,6 +23,7 @@ from maac_bench.run_gradient_error import (
     summary,
     true_dynamics,
 )
+from maac_bench.run_records import read_identity
 from maac_bench.streams import Streams
 from maac_bench.tasks import make_training_task
 from tests.maac_bench.trainers import PENDULUM, tiny_config, tiny_trainer, tiny_training

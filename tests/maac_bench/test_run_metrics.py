@@ -5,7 +5,8 @@ import json
 import pytest
 from safetensors.torch import load_file
 
-from maac_bench.run import RunDirectory, read_metrics
+from maac_bench.run import RunDirectory
+from maac_bench.run_records import read_metrics
 from tests.maac_bench.runs import IDENTITY, rows_of_rollout, snapshot_of
 
 

@@ -14,7 +14,7 @@ from maac_bench.__main__ import main
 from maac_bench.cli.parsing import parse
 from maac_bench.config import from_dict
 from maac_bench.presets import preset
-from maac_bench.run import read_identity
+from maac_bench.run_records import read_identity
 from maac_bench.training import RunSettings
 from tests.maac_bench.test_training import table
 

@@ -11,8 +11,9 @@ from tqdm import tqdm
 from maac_bench.checkpoint import Snapshot, restore
 from maac_bench.episodes import Episodes
 from maac_bench.products import fast_products
-from maac_bench.run import RunDirectory, read_identity, read_metrics
+from maac_bench.run import RunDirectory
 from maac_bench.run_checkpoints import checkpoint_rollouts
+from maac_bench.run_records import read_identity, read_metrics
 from maac_bench.trainer import Trainer
 from maac_bench.training import RunSettings, _postfix, train
 from tests.maac_bench.trainers import PENDULUM, STEPS, break_policy, tiny_config, tiny_training

@@ -1,0 +1,98 @@
+"""What the files of a run directory say, for whoever continues, shows or compares the run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from maac_bench.config import from_dict, leaves, to_dict
+from maac_bench.run_files import read_record
+
+_OPTIONS = {"compiled": "--compile", "algorithm": "--algo", "seeds": "--seeds", "task": "--task"}
+
+
+def read_identity(path: Path) -> dict[str, Any]:
+    """A run's task, algorithm, seeds and configuration; ValueError if it is none."""
+    try:
+        result: dict[str, Any] = json.loads((path / "config.json").read_text())
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} holds no run: config.json is missing") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path / 'config.json'} is damaged ({error})") from error
+    kinds = {"task": str, "algorithm": str, "seeds": list, "config": dict}
+    if (
+        not isinstance(result, dict)
+        or not all(isinstance(result.get(name), kind) for name, kind in kinds.items())
+        # bool is an int to Python, and no seed
+        or not all(type(seed) is int for seed in result["seeds"] or [None])
+    ):
+        raise ValueError(f"{path / 'config.json'} names no task, algorithm, seeds and config")
+    try:
+        from_dict(result["config"])
+    except ValueError as error:
+        raise ValueError(f"{path / 'config.json'}: {error}") from error
+    return result
+
+
+def continuations(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A run's provenance, and apart from it the records of who trained on, oldest first.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
+    file = path / "provenance.json"
+    record = read_record(file)
+    entries = record.pop("continued", [])
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and type(entry.get("from_rollout")) is int for entry in entries
+    ):
+        raise ValueError(f"{file} is damaged: 'continued' is no list of commits")
+    return record, entries
+
+
+def read_metrics(path: Path, seed: int) -> list[dict[str, str]]:
+    """The rows of one seed's metrics as they stand in the file; ValueError if it is damaged."""
+    file = path / f"seed-{seed}" / "metrics.csv"
+    if not file.exists():
+        return []
+    try:
+        table = list(csv.DictReader(io.StringIO(file.read_text())))
+        if any(None in row.values() for row in table):
+            raise ValueError("a row is cut short")
+        rows = [{name: text for name, text in row.items() if text} for row in table]
+        for row in rows:
+            int(row["rollout"])
+            for text in row.values():
+                float(text)
+    except (UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} is damaged ({type(error).__name__}: {error})") from error
+    return rows
+
+
+def require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
+    """ValueError naming the first setting in which two identities differ.
+
+    Args:
+        old: of the run in `path`, perhaps of an earlier version.
+        new: of the run that is asked for.
+        path: run directory.
+    """
+    before, after = leaves(_upgraded(old)), leaves(_upgraded(new))
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            there, here = before.get(name), after.get(name)
+            raise ValueError(
+                f"{path} holds another run: {_OPTIONS.get(name, name)} is {there!r} there and "
+                f"{here!r} here; choose another directory"
+            )
+
+
+def _upgraded(identity: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With the fields that the configuration had not yet, as JSON has them."""
+    config = to_dict(from_dict(identity.get("config", {})))
+    result: Mapping[str, Any] = json.loads(json.dumps({**identity, "config": config}))
+    return result
