@@ -30,7 +30,9 @@ def no_overflow(what: str) -> Iterator[Callable[[ArrayLike], None]]:
 
     def check(value: ArrayLike) -> None:
         if not np.isfinite(value).all():
-            raise UnstablePolicyError(f"K is unstable: {what} overflows")
+            raise UnstablePolicyError(
+                f"K is unstable, with the true or a learned model: {what} overflows"
+            )
 
     with np.errstate(over="ignore", invalid="ignore"):
         yield check

@@ -17,7 +17,10 @@ def main(arguments: list[str] | None = None) -> int:
         from maac_bench.heap import keep_freed_memory
 
         keep_freed_memory()
-        command = parse(sys.argv[1:] if arguments is None else arguments)
+        given = sys.argv[1:] if arguments is None else arguments
+        if "" in given:  # as a path it would be the working directory
+            raise ValueError("an argument is empty: a variable that is not set?")
+        command = parse(given)
         command.execute()
         sys.stdout.flush()
     except KeyboardInterrupt as interruption:

@@ -113,14 +113,20 @@ def draw_terminal(problem: Problem, policy: Policy, state: Tensor, noise: Tensor
     """Terminal actions at `state`, [..., n], for standard normal noise [..., K, m].
 
     Raises:
-        ValueError: noise of another batch than the states.
+        ValueError: noise of another batch than the states, or critics without an axis in front.
     """
     _broadcast(state.shape[:-1], noise.shape[:-2])
     once = state.unsqueeze(-2)
     # One state, K actions: the policy's net works on the state once.
     action = policy.sample(once, noise)
     each = once.expand(*noise.shape[:-1], state.shape[-1])
-    return Terminal(each, action, problem.critic(each, action.value))
+    values = problem.critic(each, action.value)
+    if values.dim() != each.dim():
+        raise ValueError(
+            f"critics must give [critics, *batch], one more axis than a reward, for states "
+            f"{list(each.shape)}; they gave {list(values.shape)}"
+        )
+    return Terminal(each, action, values)
 
 
 def transitions(problem: Problem, trajectory: Trajectory) -> Transition:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ import analytic
 from analytic.lqg import Array
 from maac_bench.critics import QuadraticCritic
 from maac_bench.estimators import Estimator
+from maac_bench.estimators.base import CriticRole
 from maac_bench.policies import LinearGaussian
 from maac_bench.streams import Streams
 from maac_bench.tasks import Task, require_lqg, require_true
@@ -50,7 +51,10 @@ def expectation(
     The gradient of the H-step objective closed by `critic`, or of the return cut after H rewards.
     """
     horizon = estimator.settings.horizon
-    if estimator.critic_role == "closes":
+    role, roles = estimator.critic_role, get_args(CriticRole)
+    if role not in roles:
+        raise ValueError(f"unknown critic_role {role!r}; choose from {', '.join(roles)}")
+    if role == "closes":
         return analytic.maac_gradient(lqg, gain, horizon, critic=critic).ravel()
     return analytic.policy_gradient(lqg, gain, T=horizon).ravel()
 

@@ -44,9 +44,11 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot run."""
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+        distinct = len(set(self.seeds)) == len(self.seeds)
+        # Tables of results hold 64 bits.
+        if not self.seeds or not distinct or not 0 <= min(self.seeds) <= max(self.seeds) < 2**63:
             raise ValueError(
-                f"seeds must be one or more, distinct and at least 0, got {self.seeds}"
+                f"seeds must be one or more, distinct, at least 0 and below 2^63, got {self.seeds}"
             )
         if self.rollouts < 1:
             raise ValueError(f"rollouts must be at least 1, got {self.rollouts}")

@@ -53,6 +53,7 @@ class Evaluate:
             raise ValueError("planner options do nothing without --mpc")
         if self.video is not None:
             require_format(self.video)  # before the work, not after it
+            require_writable(self.video.parent)
         planner = self.planner if self.mpc else None
         # Opened once: a run that is training on must not change what is filmed.
         run = open_run(self.directory, self.rollout)
@@ -133,7 +134,10 @@ def _say_who_stopped(directory: Path, table: pd.DataFrame) -> None:
 
 @dataclass(frozen=True)
 class Compare:
-    """Compare runs, grouped by task and algorithm, after as many episodes as all have."""
+    """Compare runs, grouped by task and algorithm, after as many episodes as all have.
+
+    What is called an episode is a rollout: several of them where they end early.
+    """
 
     directories: tyro.conf.Positional[tuple[Path, ...]]
     """run directories, or folders that hold some"""
@@ -148,13 +152,15 @@ class Compare:
         """Print the tables; write and draw what was asked for."""
         if self.figure is not None and self.figure.suffix != ".png":
             raise ValueError(f"figure must end in .png, got {self.figure}")
+        for file in (self.out, self.figure):
+            if file is not None:
+                require_writable(file.parent)
         found = compare(self.directories)
         published = comparison_output.read_published(self.curves, found) if self.curves else None
         print(comparison_output.describe(found))
         if published is not None:
             print("\n".join(comparison_output.beside_published(found, published)))
         if self.out is not None:
-            require_writable(self.out.parent)
             write_csv(found.table, self.out, PUBLISHED_DIGITS)
         if self.figure is not None:
             comparison_output.draw(found, published, self.figure)

@@ -78,6 +78,9 @@ class Train:
         train(settings, self.config, origin)
         held = checkpoint_rollouts(self.out)[-1]
         print(f"{held} rollouts of {self._described()} on {self.task} in {self.out}")
+        random = self.config.data.random_rollouts
+        if held <= random:
+            print(f"nothing is trained yet: the first {random} rollouts are of random actions")
 
     def _changes(self) -> dict[str, Any]:
         """Options of the configuration that differ from the algorithm's own, and their values."""

@@ -51,9 +51,17 @@ def remarks(task: Task, env: gym.Env[Any, Any]) -> list[str]:
             f"task {task.name!r} fails in its first {_STEPS} random steps: "
             f"{type(error).__name__}: {error}"
         ) from error
-    inputs = data.state, data.action, data.next_state
+    # With leading axes, and gradients asked for, as an imagined step calls them.
+    inputs = tuple(x.requires_grad_() for x in (data.state, data.action, data.next_state))
     lines = []
     reward = _values(task, "reward", inputs)
+    if not reward.requires_grad and len(reward.nan_to_num().unique()) > 1:
+        lines.append(
+            f"no gradient flows through the reward of {task.name}'s row: an actor that is "
+            "differentiated through the model does not see it; compute it with torch from the "
+            "tensors that it is given"
+        )
+    reward = reward.detach()
     rms = float((reward - data.reward).square().mean().sqrt())
     spread = float(data.reward.std())
     if not rms <= _TOLERANCE * max(1.0, float(data.reward.abs().max())):
@@ -72,8 +80,8 @@ def remarks(task: Task, env: gym.Env[Any, Any]) -> list[str]:
     return lines
 
 
-def _values(task: Task, field: str, inputs: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """One of the row's functions on a batch, [N]."""
+def _values(task: Task, field: str, inputs: tuple[Tensor, ...]) -> Tensor:
+    """One of the row's functions on a batch, [..., N]."""
     where = f"the {field} of the row of task {task.name!r}"
     try:
         found = getattr(task, field)(*inputs)
@@ -86,18 +94,22 @@ def _values(task: Task, field: str, inputs: tuple[Tensor, Tensor, Tensor]) -> Te
             f"{where} must give a tensor with a number per transition, {list(shape)} for states "
             f"{list(inputs[0].shape)}; it gave {what}"
         )
+    if not found.is_floating_point():
+        raise ValueError(f"{where} must give floating-point numbers; it gave {found.dtype}")
     return found
 
 
 def _random_steps(env: gym.Env[Any, Any]) -> Transition:
-    """Transitions of uniform actions, [N, ...] each."""
+    """Transitions of uniform actions, [2, N/2, ...] each."""
     env.action_space.seed(_SEED)
     state, _ = env.reset(seed=_SEED)
     rows = []
     for _step in range(_STEPS):
-        action = env.action_space.sample()
+        action, before = env.action_space.sample(), np.array(state)
         following, reward, terminated, truncated, _ = env.step(action)
-        rows.append((state, action, reward, following, terminated))
+        # Copies: an environment may hand out the array that it goes on changing.
+        rows.append((before, action, reward, np.array(following), terminated))
         state = env.reset()[0] if terminated or truncated else following
     columns = (np.asarray(column, np.float32) for column in zip(*rows, strict=True))
-    return Transition(*map(torch.from_numpy, columns))
+    tables = map(torch.from_numpy, columns)
+    return Transition(*(table.reshape(2, _STEPS // 2, *table.shape[1:]) for table in tables))

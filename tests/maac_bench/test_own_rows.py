@@ -75,9 +75,13 @@ def test_a_row_that_does_not_fit_is_refused(row, changes, message):
     [
         (
             {"reward": lambda s, a, n: -s.square()},
-            r"reward of the row of task '.*:Slide-v0' must give .* \[200\] for states "
-            r"\[200, 2\]; it gave \[200, 2\]",
+            r"reward of the row of task '.*:Slide-v0' must give .* \[2, 100\] for states "
+            r"\[2, 100, 2\]; it gave \[2, 100, 2\]",
         ),
+        # For [N, n], while imagined batches have leading axes.
+        ({"reward": lambda s, a, n: -s[:, 0].square()}, r"it gave \[2, 2\]"),
+        ({"reward": lambda s, a, n: torch.as_tensor(s.numpy()[..., 0])}, "Can't call numpy"),
+        ({"terminated": lambda s, a, n: s[..., 0] > 1.0}, "floating-point .* it gave torch.bool"),
         ({"terminated": lambda s, a, n: False}, "terminated of the row .* it gave bool"),
         (
             {"reward": lambda s, a, n: s[..., 7]},
@@ -120,3 +124,29 @@ def test_an_environment_that_cannot_be_stepped_is_named(row, monkeypatch):
 def test_an_outcome_that_is_learned_has_no_row(row, monkeypatch):
     training = row()._replace(learns_outcome=True)
     assert own_remarks(training) == []
+
+
+def test_a_reward_without_a_gradient_is_remarked_upon(row):
+    (line,) = own_remarks(row(reward=lambda s, a, n: reward(s.detach(), a.detach(), n)))
+    assert line.startswith(f"no gradient flows through the reward of {NAME}'s row")
+
+
+def test_a_reward_that_never_changes_needs_no_gradient(row, monkeypatch):
+    step = Slide.step
+
+    def even(env, action):
+        state, _, *rest = step(env, action)
+        return state, 1.0, *rest
+
+    monkeypatch.setattr(Slide, "step", even)
+    assert own_remarks(row(reward=lambda s, a, n: torch.ones_like(s[..., 0]))) == []
+
+
+def test_an_environment_may_change_the_state_that_it_has_handed_out(row, monkeypatch):
+    def in_place(env, action):
+        paid = -float(env.state[0] ** 2 + action[0] ** 2)
+        env.state += np.array([0.1 * env.state[1], action[0]], np.float32)
+        return env.state, paid, bool(abs(env.state[0]) > 1.0), False, {}
+
+    monkeypatch.setattr(Slide, "step", in_place)
+    assert own_remarks(row()) == []

@@ -94,6 +94,14 @@ def test_noise_of_another_batch_is_refused(horizon):
     assert once.discounts[-1].shape == ((2, 3) if horizon else (2, 1)), "one state for all noises"
 
 
+def test_critics_without_an_axis_of_their_own_are_refused():
+    """The smallest critic would be the smallest over seeds."""
+    case, problem, noise, _ = run()
+    one = problem._replace(critic=lambda state, action: -state.square().sum(dim=-1))
+    with pytest.raises(ValueError, match=r"must give \[critics, \*batch\].*they gave \[2, 3, 1\]"):
+        actor_terms(one, case.policy, torch.zeros(2, 3, 3), noise)
+
+
 def test_every_row_ends_in_its_own_time():
     """Row k ends after its k-th step; the third one goes on."""
     step = [0]

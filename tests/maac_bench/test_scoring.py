@@ -6,7 +6,7 @@ import pytest
 import analytic
 from maac_bench.cli.estimate import describe
 from maac_bench.estimators import Settings, make_estimator
-from maac_bench.scoring import Score, linear_problem, replicate, score
+from maac_bench.scoring import Score, expectation, linear_problem, replicate, score
 from maac_bench.tasks import linear_quadratic_task, make_task, require_lqg
 
 
@@ -71,6 +71,17 @@ def test_a_gradient_that_overflows_is_not_returned():
             analytic.QuadraticCritic(np.eye(2)),
             16,
             range(2),
+        )
+
+
+def test_what_an_estimator_does_with_the_critic_is_one_of_three():
+    class Misspelt:
+        settings, critic_role = Settings(2), "close"
+
+    lqg = analytic.double_integrator()
+    with pytest.raises(ValueError, match="unknown critic_role 'close'; choose from closes, base"):
+        expectation(
+            Misspelt(), lqg, analytic.optimal_gain(lqg), analytic.QuadraticCritic(np.eye(3))
         )
 
 

@@ -94,7 +94,14 @@ def test_tiny_nets_have_one_thread_unless_asked(size, threads, tmp_path, monkeyp
         (["--device", "tpu"], "unknown device 'tpu'; choose from cpu, cuda, cuda:N"),
         (["--device", "cuda:"], "device 'cuda:'"),
         (["--device", "cpu:one"], "device 'cpu:one'"),
-        (["--seeds", "-1"], "seeds must be one or more, distinct and at least 0, got (-1,)"),
+        (
+            ["--seeds", "-1"],
+            "seeds must be one or more, distinct, at least 0 and below 2^63, got (-1,)",
+        ),
+        (
+            ["--seeds", str(2**63)],
+            "distinct, at least 0 and below 2^63, got (9223372036854775808,)",
+        ),
         (["--seeds", "3", "3"], "seeds must be one or more, distinct"),
         (["--rollouts", "0"], "rollouts must be at least 1, got 0"),
         (["--threads", "0"], f"threads must be 1 to {4 * os.cpu_count()} here, got 0"),
@@ -162,7 +169,9 @@ def test_options_change_the_preset_and_nothing_else():
 def test_what_was_trained_is_named_with_what_was_changed(tmp_path, capsys):
     command = ["train", "--task", PENDULUM, "--size", "tiny", "--compile", "no", "--rollouts", "1"]
     assert main([*command, "--algo", "sac", "--out", str(tmp_path / "own")]) == 0
-    assert f"1 rollouts of sac on {PENDULUM} in {tmp_path}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"1 rollouts of sac on {PENDULUM} in {tmp_path}" in printed
+    assert "nothing is trained yet: the first 2 rollouts are of random actions" in printed
     changed = ["--algo", "sac", "--critic.learning-rate", "0.002"]
     assert main([*command, *changed, "--out", str(tmp_path / "changed")]) == 0
     assert "of sac (--critic.learning-rate 0.002) on" in capsys.readouterr().out

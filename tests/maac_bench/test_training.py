@@ -276,7 +276,10 @@ def test_environments_are_freed_where_a_seed_breaks_too(run, monkeypatch):
     ("change", "message"),
     [
         ({"keep_every": -1}, "keep_every must be at least 0, got -1"),
-        ({"seeds": ()}, r"seeds must be one or more, distinct and at least 0, got \(\)"),
+        (
+            {"seeds": ()},
+            r"seeds must be one or more, distinct, at least 0 and below 2\^63, got \(\)",
+        ),
     ],
 )
 def test_settings_that_cannot_run_are_refused(change, message):
