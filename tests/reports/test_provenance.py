@@ -8,7 +8,7 @@ import pytest
 from reports import provenance
 from reports.figures import draw
 from reports.training_profiles import profiles
-from reports.training_runs import from_runs
+from reports.training_runs import from_runs, with_commits
 
 TABLE = {"data.csv": pd.DataFrame({"x": [1.0]})}
 
@@ -128,7 +128,7 @@ def test_the_commit_of_runs_keeps_continuations_and_leaves_out_versions():
 
     def commit(*texts: str) -> str:
         trained = {run.name: text for run, text in zip(runs, texts, strict=False)}
-        return from_runs({"commit": "here"}, runs, trained, [])["commit"]
+        return from_runs({"commit": "here"}, with_commits(runs, trained), [])["commit"]
 
     assert commit(long) == commit(long, short) == short
     assert commit(long, "xyz") == "abc and 1 more (provenance.json)"
