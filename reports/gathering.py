@@ -46,10 +46,11 @@ def gather(profile: str, size: Profile, runs: Path, places: Sequence[Path]) -> G
     kept = furthest(known, behind, {run.name: sum(held[run].values()) for run in behind})
     here = [run for run in plan if run.name not in kept.commits]
     data, timings = kept.data.assign(profile=profile), kept.timings.assign(profile=profile)
-    if here and (any(sum(held[run].values()) for run in here) or not kept.commits):
+    at_hand = any(sum(held[run].values()) for run in here)
+    if at_hand or not kept.commits:
         collected = collect(here, trained)
         collected.insert(0, "profile", profile)
         data = joined(plan, as_published(collected.drop(columns=list(WALL_CLOCK))), data)
         timings = joined(plan, timing_table(collected), timings)
     trained_by = {**commits(here, trained), **kept.commits}
-    return Gathered(plan, Published(data, timings, trained_by), dict(kept.commits), bool(here))
+    return Gathered(plan, Published(data, timings, trained_by), dict(kept.commits), at_hand)

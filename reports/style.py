@@ -79,6 +79,9 @@ def save(figure: Figure, path: Path) -> None:
     for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
         image = path.with_suffix(f".{kind}")
         partial = partial_of(image)
-        figure.savefig(partial, format=kind, metadata=metadata)
-        partial.replace(image)
+        try:
+            figure.savefig(partial, format=kind, metadata=metadata)
+            partial.replace(image)
+        finally:
+            partial.unlink(missing_ok=True)
     plt.close(figure)

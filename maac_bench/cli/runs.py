@@ -53,11 +53,11 @@ class Evaluate:
             raise ValueError("planner options do nothing without --mpc")
         if self.video is not None:
             require_format(self.video)  # before the work, not after it
-            require_writable(self.video.parent)
         planner = self.planner if self.mpc else None
         # Opened once: a run that is training on must not change what is filmed.
         run = open_run(self.directory, self.rollout)
-        require_writable(self.directory)
+        for folder in (self.directory, *([] if self.video is None else [self.video.parent])):
+            require_writable(folder)
         kind = "evaluation-mpc" if self.mpc else "evaluation"
         path = self.directory / f"{_result_name(kind, self.rollout)}.csv"
         dials = {f"planner_{name}": value for name, value in asdict(self.planner).items()}

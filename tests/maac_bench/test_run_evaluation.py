@@ -242,6 +242,14 @@ def test_a_directory_that_cannot_be_written_is_named_before_the_work(trained, ca
     assert f"Permission denied: {trained[0]}" in capsys.readouterr().err
 
 
+def test_where_no_video_can_be_written_nothing_is_evaluated(trained, capsys, monkeypatch):
+    monkeypatch.setattr("maac_bench.cli.runs.evaluate_run", lambda *_: pytest.fail("evaluated"))
+    path, _ = trained
+    (path / "file").touch()
+    assert main(["evaluate", str(path), "--video", str(path / "file" / "film.gif")]) == 1
+    assert "file" in capsys.readouterr().err
+
+
 def test_environments_are_freed_after_an_evaluation(trained, monkeypatch):
     closed, run, close = [], open_run(trained[0]), Episodes.close
     monkeypatch.setattr(Episodes, "close", lambda episodes: closed.append(0) or close(episodes))

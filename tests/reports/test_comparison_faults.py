@@ -48,6 +48,16 @@ def test_a_comparison_is_written_into_a_new_folder(tmp_path):
     assert out.exists()
 
 
+@pytest.mark.parametrize(("option", "name"), [("--out", "table.csv"), ("--figure", "curves.png")])
+def test_a_folder_that_cannot_be_written_is_named_before_the_tables(tmp_path, capsys, option, name):
+    make_run(tmp_path / "run", "maac", {0: [1.0, 2.0]})
+    (tmp_path / "file").touch()
+    assert main(["compare", str(tmp_path / "run"), option, str(tmp_path / "file" / name)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "file" in printed.err
+
+
 def test_of_one_seed_there_is_no_interval(tmp_path):
     make_run(tmp_path / "run", "maac", {0: [1, 2, 3]})
     text = describe(compare([tmp_path]))

@@ -229,3 +229,4 @@ def test_an_image_that_cannot_be_drawn_leaves_the_old_one(tmp_path, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         save(figure, tmp_path / "curves")
     assert (tmp_path / "curves.png").read_bytes() == before
+    assert {file.name for file in tmp_path.iterdir()} == {"curves.png", "curves.pdf"}

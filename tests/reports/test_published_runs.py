@@ -186,3 +186,11 @@ def test_a_repetition_is_not_repeated():
     third = replace(AGAIN, seeds=(4, 5), repeats="again")
     with pytest.raises(ValueError, match="profile third is not again with other seeds"):
         CurveReport("ablations", {"mini": PROFILE, "again": AGAIN, "third": third}, ())
+
+
+def test_an_empty_folder_of_runs_is_not_published_as_if_there_were_some(tmp_path):
+    """One run is published, the other has never been trained."""
+    make(MAAC, tmp_path / "first", 2)
+    REPORT.collect("mini", tmp_path / "report", tmp_path / "first")
+    with pytest.raises(ValueError, match="tiny holds no run that is further than what is publ"):
+        REPORT.collect("mini", tmp_path / "report", tmp_path / "none")
