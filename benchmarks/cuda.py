@@ -2,8 +2,8 @@
 
 As a run makes them, many in a row: `eager` with every kernel launched by itself, the others fused
 and recorded as one CUDA graph. `floor_ms` is the time of the same matrix products alone, as a
-graph, measured in turn; all products are float32's (no TF32). Every row has a process of its own:
-they get ready side by side and are timed one after the other.
+graph, measured in turn; all are float32's but those of the rows with `tf32`. Every row has a
+process of its own: they get ready side by side and are timed one after the other.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _ROWS = [
     ("sac", 8, True),
     ("maac", 1, False),
     *(("maac", seeds, True) for seeds in (1, 2, 4, 8)),
+    *(("maac-scaled-critic-tf32", seeds, True) for seeds in (1, 4)),
 ]
 _all_ready: Barrier
 _turn: Lock
@@ -108,7 +109,7 @@ def measure_all() -> None:
         found = list(pool.map(measure, *zip(*_ROWS, strict=True)))
     for row in found:
         print(
-            "{name:22s} {ms:8.3f} ms, {ms_per_seed:8.3f} per seed, {ratio:.2f} x floor".format(
+            "{name:38s} {ms:8.3f} ms, {ms_per_seed:8.3f} per seed, {ratio:.2f} x floor".format(
                 **row
             )
         )

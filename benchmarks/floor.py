@@ -12,11 +12,14 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from maac_bench.precisions import tf32_bmm
+
 _MATRIX_PRODUCTS = {
     torch.ops.aten.mm.default: (0, 1),
     torch.ops.aten.bmm.default: (0, 1),
     torch.ops.aten.addmm.default: (1, 2),
     torch.ops.aten.baddbmm.default: (1, 2),
+    torch.ops.maac_bench.tf32_bmm.default: (0, 1),
 }
 
 Row: TypeAlias = dict[str, Any]
@@ -33,7 +36,15 @@ class Operand(NamedTuple):
     dtype: torch.dtype
 
 
-Shapes = Counter[tuple[Operand, Operand]]
+class Product(NamedTuple):
+    """What a matrix product is made of; tf32: whether of operands in TF32."""
+
+    left: Operand
+    right: Operand
+    tf32: bool
+
+
+Shapes = Counter[Product]
 
 
 class _Recorder(TorchDispatchMode):
@@ -52,7 +63,8 @@ class _Recorder(TorchDispatchMode):
     ) -> Any:  # noqa: ANN401
         if func in _MATRIX_PRODUCTS:
             left, right = (args[i] for i in _MATRIX_PRODUCTS[func])
-            self.shapes[_described(left), _described(right)] += 1
+            tf32 = func == torch.ops.maac_bench.tf32_bmm.default
+            self.shapes[Product(_described(left), _described(right), tf32)] += 1
         return func(*args, **(kwargs or {}))
 
 
@@ -66,21 +78,21 @@ def matrix_products(function: Callable[[], object]) -> Shapes:
 def flops(shapes: Shapes) -> float:
     """Floating-point operations of these products: two per multiply-add."""
     return float(
-        sum(2 * left.shape.numel() * right.shape[-1] * n for (left, right), n in shapes.items())
+        sum(2 * made.left.shape.numel() * made.right.shape[-1] * n for made, n in shapes.items())
     )
 
 
 def replay(shapes: Shapes, device: str = "cpu") -> Callable[[], None]:
     """A function that does nothing but these products, on fresh random operands."""
-    pairs = [
-        (_drawn(left, device), _drawn(right, device), count)
-        for (left, right), count in shapes.items()
+    drawn = [
+        (tf32_bmm if tf32 else torch.matmul, _drawn(left, device), _drawn(right, device), count)
+        for (left, right, tf32), count in shapes.items()
     ]
 
     def run() -> None:
-        for left, right, count in pairs:
+        for multiply, left, right, count in drawn:
             for _ in range(count):
-                torch.matmul(left, right)
+                multiply(left, right)
 
     return run
 

@@ -49,7 +49,7 @@ class ActorSettings:
     layer_norm: bool = False
     """normalise hidden layers"""
     precision: str = "full"
-    """of the products between hidden layers: full or bfloat16"""
+    """of the products between hidden layers: full, tf32 (on a GPU) or bfloat16"""
     learning_rate: float = 3e-4
     """Adam step size"""
     initial_temperature: float = 1.0
@@ -97,7 +97,7 @@ class CriticSettings:
     layer_norm: bool = False
     """normalise hidden layers"""
     precision: str = "full"
-    """of the products between hidden layers: full or bfloat16"""
+    """of the products between hidden layers: full, tf32 (on a GPU) or bfloat16"""
     unit: float = 1.0
     """what one unit of the networks' outputs is worth, in rewards; where a
     transform begins to bend"""

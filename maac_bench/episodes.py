@@ -54,6 +54,8 @@ class Episodes:
         self._ready = [False] * len(self._seeds)
         size = int(np.prod(self._envs[0].observation_space.shape or ()))
         self._state: list[Array] = [np.zeros(size, np.float32) for _ in self._seeds]
+        self.action_size = int(np.prod(self._envs[0].action_space.shape or ()))
+        """entries of one action"""
 
     def current(self) -> Array:
         """The states reached [seeds, n]; of no meaning for a seed between two episodes."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from maac_bench.episodes import Episodes
 from maac_bench.streams import Streams
-from maac_bench.types import Gradient, Policy
+from maac_bench.types import Action, Gradient
 
 
 class Record(NamedTuple):
@@ -69,15 +69,22 @@ def run_episode(policy: Decider, episodes: Episodes) -> Record:
     return _run(act, episodes, policy.parameters[0].device)
 
 
-def run_sampled_episode(policy: Policy, episodes: Episodes, noise: Streams) -> Record:
-    """One new episode of every seed with sampled actions, their noise from `noise`."""
+def run_sampled_episode(
+    sample: Callable[[Tensor, Tensor], Action], episodes: Episodes, noise: Streams
+) -> Record:
+    """One new episode of every seed with sampled actions.
+
+    Args:
+        sample: a policy's, of states [seeds, 1, n] and noise [seeds, 1, m].
+        episodes: their environments.
+        noise: where the noise comes from.
+    """
 
     def act(state: Tensor) -> tuple[Tensor, Tensor]:
-        mean = policy.mean_action(state)
-        action, _, log_prob = policy.sample(state, noise.normal(*mean.shape[1:]))
+        action, _, log_prob = sample(state, noise.normal(1, episodes.action_size))
         return action, log_prob
 
-    return _run(act, episodes, policy.parameters[0].device)
+    return _run(act, episodes, noise.device)
 
 
 def _run(

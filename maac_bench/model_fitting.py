@@ -38,7 +38,7 @@ class ModelConfig:
     layer_norm: bool = False
     """normalise hidden layers"""
     precision: str = "full"
-    """of the products between hidden layers: full or bfloat16"""
+    """of the products between hidden layers: full, tf32 (on a GPU) or bfloat16"""
     noisy: bool = True
     """sample the predicted Gaussian instead of taking its mean"""
     learning_rate: float = 1e-3

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from maac_bench.precisions import PRECISIONS
 from maac_bench.streams import Streams
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -21,21 +22,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "swish": F.silu,
     "tanh": torch.tanh,
 }
-
-
-def _rounded_product(left: Tensor, right: Tensor) -> Tensor:
-    """Of operands rounded to bfloat16, and rounded to it; so are its backward passes."""
-    return torch.bmm(left.bfloat16(), right.bfloat16()).to(left.dtype)
-
-
-PRECISIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "full": torch.bmm,
-    "bfloat16": _rounded_product,
-}
-"""Batched products: of the operands as they are, or faster where there are units for bfloat16.
-
-A net's first and last product are always full: of hidden units alone no more than eight bits count.
-"""
 
 
 class Layers(Protocol):
@@ -72,7 +58,8 @@ class MLP(NamedTuple):
 
     weights: one [*stack, in, out] per layer. biases: one [*stack, out] per layer.
     layer_norm: normalise each hidden layer before its activation, without learned scale.
-    precision: of the products between hidden layers, see `PRECISIONS`.
+    precision: of the products between hidden layers, see `PRECISIONS`; the first and the last are
+        full.
     """
 
     weights: tuple[Tensor, ...]

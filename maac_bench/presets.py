@@ -136,13 +136,13 @@ def _with_short_fits(base: Config) -> Config:
     return replace(base, data=replace(base.data, refit_steps=1600))
 
 
-def _with_rounded_products(base: Config) -> Config:
-    """The same with the products between hidden layers in bfloat16, in every net."""
+def _with_precision(base: Config, precision: str) -> Config:
+    """The same with products between hidden layers of that precision, in every net."""
     return replace(
         base,
-        actor=replace(base.actor, precision="bfloat16"),
-        critic=replace(base.critic, precision="bfloat16"),
-        model=replace(base.model, precision="bfloat16"),
+        actor=replace(base.actor, precision=precision),
+        critic=replace(base.critic, precision=precision),
+        model=replace(base.model, precision=precision),
     )
 
 
@@ -201,7 +201,8 @@ ALGORITHMS: dict[str, Callable[[], Config]] = {
     "maac-more-updates": lambda: _with_more_updates(_maac()),
     "maac-scaled-critic-more-updates": lambda: _with_more_updates(_with_scaled_critic(_maac())),
     "maac-short-fits": lambda: _with_short_fits(_maac()),
-    "maac-bfloat16": lambda: _with_rounded_products(_maac()),
+    "maac-bfloat16": lambda: _with_precision(_maac(), "bfloat16"),
+    "maac-scaled-critic-tf32": lambda: _with_precision(_with_scaled_critic(_maac()), "tf32"),
 }
 
 # Choices that depend on the task: the MAAC authors', and Janner et al. 2019, Table 1 (App. C).

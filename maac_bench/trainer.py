@@ -31,7 +31,7 @@ from maac_bench.imagination import Imagination
 from maac_bench.replay import Replay, draw_batches
 from maac_bench.streams import Streams
 from maac_bench.tasks import TrainingTask
-from maac_bench.types import Transition
+from maac_bench.types import Action, Transition
 from maac_bench.world import World
 
 Row: TypeAlias = dict[str, float]
@@ -79,6 +79,7 @@ class Trainer:
         self._step: Callable[[World, Transition], dict[str, Tensor]] = self._drawn_update
         self._explore: Callable[[Tensor], Tensor] = self._sampled_action
         self._decider: Decider = self.agent.policy
+        self._sample: Callable[[Tensor, Tensor], Action] = self.agent.policy.sample
         self._latest: dict[str, Tensor] = {}
         self._seconds = dict.fromkeys(("env", "model", "branch", "update", "evaluate"), 0.0)
 
@@ -138,6 +139,7 @@ class Trainer:
             self._explore = CudaGraph(self._sampled_action, self.streams["exploration"])
             policy = self.agent.policy
             self._decider = RecordedDecider(policy.parameters, CudaGraph(policy.mean_action))
+            self._sample = CudaGraph(policy.sample)
 
     def close(self) -> None:
         """Free the environments."""
@@ -273,7 +275,7 @@ class Trainer:
         """Quality of the current critics, gradient and model."""
         stream, rows = self.streams["evaluation"], self.config.data.batch_size
         episode = run_sampled_episode(
-            self.agent.policy, self.evaluations, self.fresh_streams(f"episode-{self.rollouts}")
+            self._sample, self.evaluations, self.fresh_streams(f"episode-{self.rollouts}")
         )
         batch = self.real.take(stream.integers(len(self.real), rows))
         world = self.imagination.world

@@ -28,6 +28,7 @@ COLORS = {
     "maac-h0-sqrt-critic": ORANGE,
     "maac-scaled-critic-more-updates": SKY,
     "maac-bfloat16": SKY,
+    "maac-scaled-critic-tf32": BLUE,
     "maac-short-fits": ORANGE,
     "mbpo": GREY,
     "mbpo-scaled-critic": BLACK,

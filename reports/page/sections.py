@@ -103,6 +103,7 @@ SECTIONS = {
             "fits",
             "paper-size",
             "paper-size-gpu",
+            "paper-size-tf32",
             "paper",
         ),
         partial(curve_charts, colors=ABLATIONS),

@@ -3,6 +3,7 @@
 import torch
 
 from benchmarks.floor import flops, matrix_products, measured, replay
+from maac_bench.precisions import tf32_bmm
 
 
 def linear_layer(batch=7, inputs=5, outputs=3):
@@ -26,14 +27,17 @@ def test_stacked_products_count_once_for_every_member():
 def test_the_floor_makes_the_products_that_were_counted():
     """With their memory layouts, and no others."""
     a, b = torch.randn(6, 4), torch.randn(6, 5)
+    stacked = torch.randn(2, 3, 4), torch.randn(2, 4, 1)
 
     def work():
         a.T @ b
         a.T @ b
         torch.randn(5, 2).mul(2.0)
+        tf32_bmm(*stacked)
 
     shapes = matrix_products(work)
-    assert flops(shapes) == 2 * (2 * 4 * 6 * 5)
+    assert flops(shapes) == 2 * (2 * 4 * 6 * 5) + 2 * 2 * 3 * 4
+    assert sum(product.tf32 for product in shapes) == 1
     assert matrix_products(replay(shapes)) == shapes
 
 

@@ -310,6 +310,7 @@ BASES = (
     "maac-plus",
     "maac-scaled-critic",
     "maac-bfloat16",
+    "maac-scaled-critic-tf32",
 )
 CHEETAH = "maac_bench/HalfCheetah-v0"
 

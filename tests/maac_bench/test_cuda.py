@@ -10,6 +10,8 @@ from maac_bench.checkpoint import capture, restore_agent, restore_world
 from maac_bench.cuda_graph import CudaGraph
 from maac_bench.diagnostics import Totals
 from maac_bench.ensemble_training import likelihood_gradient
+from maac_bench.evaluation import run_sampled_episode
+from maac_bench.precisions import PRECISIONS
 from maac_bench.rollout import draw_rollout_noise
 from maac_bench.streams import Streams
 from tests.maac_bench.trainers import rows_of, tiny_config, tiny_trainer, tiny_training
@@ -144,6 +146,44 @@ def test_draws_go_on_as_without_recording():
     before = graph(one)[0][0]
     recorded.restore(state)
     assert torch.equal(graph(one)[0][0], before)
+
+
+def test_tf32_rounds_the_operands_of_its_products_alone():
+    """By about 2^-11 each, backward passes included; other products stay full."""
+    streams = Streams((0,), "test", "cuda")
+    left, right = (x.requires_grad_() for x in (streams.normal(64, 128), streams.normal(128, 96)))
+
+    def products(multiply):
+        value = multiply(left, right)
+        return value, *torch.autograd.grad(value.square().sum(), (left, right))
+
+    exact, full, rounded = (
+        products(torch.matmul) if name == "exact" else products(PRECISIONS[name])
+        for name in ("exact", "full", "tf32")
+    )
+    for expected, same, other in zip(exact, full, rounded, strict=True):
+        assert torch.equal(same, expected)
+        assert 1e-5 < (other - expected).norm() / expected.norm() < 2e-3
+    assert torch.equal(torch.matmul(left, right), exact[0])
+
+
+def test_recorded_sampling_is_the_same():
+    """In a whole episode, whose noise is drawn outside the recording."""
+    trainer = tiny_trainer((0, 1), tiny_config("sac"), device="cuda")
+    policy = trainer.agent.policy
+    plain, recorded = (
+        run_sampled_episode(sample, trainer.evaluations, Streams((0, 1), "test", "cuda"))
+        for sample in (policy.sample, CudaGraph(policy.sample))
+    )
+    assert not torch.equal(plain.states, recorded.states)  # another episode
+    observed = recorded.states[:-1].unsqueeze(2).unbind()
+    noise = Streams((0, 1), "test", "cuda")
+    for state, action, log_prob in zip(observed, recorded.actions, recorded.log_probs, strict=True):
+        with torch.no_grad():
+            expected = policy.sample(state, noise.normal(1, action.shape[-1]))
+        assert torch.equal(action, expected.value[:, 0])
+        assert torch.equal(log_prob, expected.log_prob[:, 0])
+    trainer.close()
 
 
 class _Members:

@@ -159,7 +159,7 @@ def test_without_noise_the_mean_action_is_taken():
 
 def test_with_noise_actions_are_sampled_and_their_densities_kept():
     policy = squashed_policy([0, 1], n=2, m=1)
-    record = run_sampled_episode(policy, counters(3, 3), Streams([0, 1], "noise"))
+    record = run_sampled_episode(policy.sample, counters(3, 3), Streams([0, 1], "noise"))
     noise = Streams([0, 1], "noise")
     for t, state in enumerate(record.states[:-1]):
         action = policy.sample(state.unsqueeze(1), noise.normal(1, 1))
@@ -175,8 +175,8 @@ def test_an_evaluation_does_not_depend_on_what_it_is_stacked_with():
     half = policy.replace(tuple(p[1:] for p in policy.parameters))
     for episode in range(2):
         purpose = f"noise {episode}"
-        stacked = run_sampled_episode(policy, both, Streams([0, 1], purpose))
-        single = run_sampled_episode(half, alone, Streams([1], purpose))
+        stacked = run_sampled_episode(policy.sample, both, Streams([0, 1], purpose))
+        single = run_sampled_episode(half.sample, alone, Streams([1], purpose))
         assert stacked.alive[:, 1].sum() == single.alive.sum()
         torch.testing.assert_close(stacked.returns[1:], single.returns)
         assert stacked.returns[0] != stacked.returns[1]
@@ -302,7 +302,7 @@ def test_an_action_that_is_not_finite_ends_its_seeds_episode_and_no_other():
     episodes = Episodes(lambda: Strict(3), [0, 1], "evaluation")
     for record in (
         run_episode(policy, episodes),
-        run_sampled_episode(policy, episodes, Streams([0, 1], "noise")),
+        run_sampled_episode(policy.sample, episodes, Streams([0, 1], "noise")),
     ):
         assert record.returns.isnan().tolist() == [True, False]
         assert record.returns[1] == 3.0

@@ -110,7 +110,10 @@ def test_tiny_nets_have_one_thread_unless_asked(size, threads, tmp_path, monkeyp
         (["--actor.horizon", "four"], "'four'"),
         (["--actor.activation", "sin"], "unknown activation 'sin'; choose from relu, swish, tanh"),
         (["--model.activation", "sin"], "unknown activation 'sin'; choose from relu, swish, tanh"),
-        (["--model.precision", "half"], "unknown precision 'half'; choose from full, bfloat16"),
+        (
+            ["--model.precision", "half"],
+            "unknown precision 'half'; choose from full, tf32, bfloat16",
+        ),
         (["--critic.target", "mc"], "'mc'"),
         (["--data.model-share", "2"], "model_share must lie in [0, 1], got 2.0"),
         (["--discount", "1"], "discount must lie in [0, 1), got 1.0"),

@@ -82,7 +82,7 @@ def test_what_is_missing_is_named(reduced):
     last = (
         "ant, normalisation, entropy, plus, plus-critic-unit, precision, updates, fits, paper-size"
     )
-    names = f"{first}, {then}, {last}, paper-size-gpu, paper"
+    names = f"{first}, {then}, {last}, paper-size-gpu, paper-size-tf32, paper"
     assert f"Not run yet: profiles {names}." in text  # ablations
     assert "Not run yet: <code>make bench</code>" in text
     assert "Missing: docs/errata.md" in text
