@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from maac_bench.config import ActorSettings, Config, CriticSettings, DataSettings
 from maac_bench.model_fitting import ModelConfig
-from maac_bench.names import lookup
+from maac_bench.names import lookup, lookup_own
 
 _ENSEMBLE = ModelConfig(members=8, hidden=(200, 200, 200, 200), min_improvement=1e-3)
 
@@ -245,7 +245,7 @@ def preset(algorithm: str, task: str, size: Size = "paper") -> Config:
     """The configuration of a named algorithm on a task.
 
     Args:
-        algorithm: see `ALGORITHMS`.
+        algorithm: see `ALGORITHMS`; `module:name` for one that a module of the user's adds.
         task: its identifier; a few settings depend on it.
         size: nets, batches and updates per step as in the paper's code; small ones that a CPU core
             trains in an hour or two; or tiny ones, with rates to match, for tasks with a few
@@ -254,7 +254,7 @@ def preset(algorithm: str, task: str, size: Size = "paper") -> Config:
     Raises:
         ValueError: an unknown name; the message lists the known ones.
     """
-    config = lookup("algorithm", algorithm, ALGORITHMS)()
+    config = lookup_own("algorithm", algorithm, ALGORITHMS)()
     if algorithm.startswith("maac"):
         config = _with_shorter_horizon(config, task)
     if algorithm.startswith("mbpo") and task in _MBPO_UPDATES:

@@ -113,6 +113,13 @@ class RunDirectory:
                 "or choose another directory to start anew"
             )
 
+    def changed_modules(self) -> list[str]:
+        """Modules of the user's own that are not what they were when the run was last trained."""
+        known, earlier = continuations(self.path)
+        before = (earlier[-1] if earlier else known).get("modules", {})
+        now = self._provenance.get("modules", {})
+        return [name for name, digest in now.items() if before.get(name, digest) != digest]
+
     def _record_continuation(self, rollouts: int) -> None:
         """Say who trains on after that many rollouts; who has nothing left is forgotten."""
         known, earlier = continuations(self.path)

@@ -123,7 +123,13 @@ def replicate(
         problem, policy = linear_problem(task, gain, critic, len(stacked))
         start = require_true(task).start(Streams(stacked, f"start-{samples}"), samples)
         noise = estimator.draw(Streams(stacked, f"noise-{samples}"), problem, policy, start)
-        (gradient,) = estimator.gradient(problem, policy, start, noise)
+        found = estimator.gradient(problem, policy, start, noise)
+        if [x.shape for x in found] != [policy.gain.shape]:
+            raise ValueError(
+                "an estimator gives a tensor per policy parameter, here one of "
+                f"{list(policy.gain.shape)}; it gave {', '.join(str(list(x.shape)) for x in found)}"
+            )
+        (gradient,) = found
         estimates.append(gradient.double().numpy().reshape(len(stacked), -1))
     result = np.concatenate(estimates)
     if not np.isfinite(result).all():

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from maac_bench.checkpoint import Snapshot, capture, restore
 from maac_bench.config import Config, to_dict
+from maac_bench.names import module_digests
 from maac_bench.products import fast_products
 from maac_bench.run import RunDirectory
 from maac_bench.run_checkpoints import load_checkpoint
@@ -115,6 +116,9 @@ def train(settings: RunSettings, config: Config, provenance: dict[str, Any]) -> 
         origin = {**provenance, "onednn_products": onednn}
         if torch.device(settings.device).type == "cuda":
             origin["gpu"] = torch.cuda.get_device_name(settings.device)
+        digests = module_digests(settings.task, settings.algorithm)
+        if digests:
+            origin["modules"] = digests
         run = RunDirectory(settings.out, identity, origin)
         try:
             _continue(run, training_task, config, settings, compiled)
@@ -126,6 +130,12 @@ def _continue(
     run: RunDirectory, task: TrainingTask, config: Config, settings: RunSettings, compiled: bool
 ) -> None:
     snapshot = run.load()
+    if snapshot is not None:
+        for module in run.changed_modules():
+            tqdm.write(
+                f"{module} has changed since this run was trained: what follows is trained with "
+                "what it says now (provenance.json says from which rollout on)"
+            )
     seeds = settings.seeds if snapshot is None else snapshot.counters["seeds"]
     trainer = _new_trainer(task, config, seeds, settings, compiled)
     if snapshot is not None:

@@ -12,7 +12,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # A module may import from its own layer's predecessors only.
 LAYERS = [
-    {"types", "names", "streams", "products", "fusion", "heap", "threads", "run_files"},
+    {
+        "types",
+        "names",
+        "streams",
+        "products",
+        "precisions",
+        "fusion",
+        "heap",
+        "threads",
+        "run_files",
+    },
     {"tasks", "replay", "cuda_graph", "checks"},
     {"nets", "adam", "episodes"},
     {"policies", "critics"},

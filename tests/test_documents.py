@@ -9,8 +9,11 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 
+from maac_bench.__main__ import main
 from maac_bench.checkpoint import capture
 from maac_bench.config import to_dict
+from maac_bench.estimators import ESTIMATORS
+from maac_bench.presets import ALGORITHMS, preset
 from maac_bench.run import RunDirectory
 from maac_bench.tasks import TASKS, make_training_task
 from tests.maac_bench.trainers import tiny_config, tiny_trainer, tiny_training
@@ -68,6 +71,25 @@ def test_the_readmes_environment_is_one_that_agents_can_learn(tmp_path, monkeypa
             assert float(training.task.terminated(*row)) == 0.0
 
 
+def own_tables(monkeypatch):
+    """Rows that are added in this test are gone after it."""
+    monkeypatch.setattr("maac_bench.tasks.TASKS", dict(TASKS))
+    monkeypatch.setattr("maac_bench.estimators.ESTIMATORS", dict(ESTIMATORS))
+    monkeypatch.setattr("maac_bench.presets.ALGORITHMS", dict(ALGORITHMS))
+
+
+def test_the_readmes_own_rows_are_used(tmp_path, monkeypatch, capsys):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "my_rows.py").write_text(blocks[-1].replace("my_module:", "my_rows:"))
+    monkeypatch.chdir(tmp_path)
+    own_tables(monkeypatch)
+    arguments = ["--task", "my_rows:MyLQG-v0", "--estimator", "my_rows:mine", "--samples", "8"]
+    assert main(["estimate", *arguments, "--replicates", "4"]) == 0
+    mean = capsys.readouterr().out.splitlines()[2].split("[")[1].rstrip("]").split()
+    assert 0 < max(abs(float(entry)) for entry in mean) <= 1
+    assert preset("my_rows:mine", "maac_bench/Hopper-v0").actor.learning_rate == 3e-3
+
+
 def test_the_readmes_python_runs(tmp_path, monkeypatch):
     """Every block, one after another, on a small run in the place of the one it names."""
     cheetah, config = "maac_bench/HalfCheetah-v0", tiny_config()
@@ -81,8 +103,8 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch):
     trainer.close()
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 4
-    monkeypatch.setattr("maac_bench.tasks.TASKS", dict(TASKS))
+    assert len(blocks) == 5
+    own_tables(monkeypatch)
     for block in blocks:
         names: dict[str, Any] = {}
         exec(block, names)

@@ -20,9 +20,9 @@ class Estimate:
     """Score one estimator against the exact policy gradient of an LQG task."""
 
     task: str = "maac_bench/DoubleIntegrator-v0"
-    """which task; `maac-bench list` names them"""
+    """which task; `maac-bench list` names them (your own: module:Name)"""
     estimator: str = "pathwise"
-    """which estimator; `maac-bench list` names them"""
+    """which estimator; `maac-bench list` names them (your own: module:name)"""
     horizon: int = 4
     """H, the number of transitions before the critic (or the cut)"""
     terminal_samples: int = 1
@@ -58,14 +58,23 @@ class Estimate:
         best = analytic.optimal_gain(lqg)
         gain, values = self.gain_share * best, analytic.evaluate(lqg, self.critic_share * best)
         critic = analytic.QuadraticCritic(values.G, values.d)
-        result = score(
-            task,
-            estimator,
-            gain=gain,
-            critic=critic,
-            samples=self.samples,
-            seeds=range(self.seed, self.seed + self.replicates),
-        )
+        try:
+            result = score(
+                task,
+                estimator,
+                gain=gain,
+                critic=critic,
+                samples=self.samples,
+                seeds=range(self.seed, self.seed + self.replicates),
+            )
+        except (ValueError, FloatingPointError):
+            raise
+        except Exception as error:  # whatever the user's own estimator raises
+            if ":" not in self.estimator:
+                raise
+            raise ValueError(
+                f"estimator {self.estimator!r} fails: {type(error).__name__}: {error}"
+            ) from error
         print(describe(result, expectation(estimator, lqg, gain, critic)))
 
 

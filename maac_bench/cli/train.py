@@ -35,7 +35,7 @@ class Train:
     task: str = DEFAULT_TASK
     """one of `maac-bench list`, or any Gymnasium identifier (your own: module:Name-v0)"""
     algo: str = DEFAULT_ALGORITHM
-    """which algorithm; `maac-bench list` names them"""
+    """which algorithm; `maac-bench list` names them (your own: module:name)"""
     size: Size = "paper"
     """as in the paper's code, or smaller nets, batches and D_model; tiny: other rates, too"""
     seeds: tuple[int, ...] = (0,)

@@ -14,7 +14,7 @@ from maac_bench.estimators.pathwise import (
 )
 from maac_bench.estimators.score_function import ScoreFunction
 from maac_bench.estimators.zeroth_order import ZerothOrder
-from maac_bench.names import lookup
+from maac_bench.names import lookup_own
 
 __all__ = ["ESTIMATORS", "Estimator", "EstimatorNoise", "Settings", "make_estimator"]
 
@@ -31,5 +31,5 @@ ESTIMATORS: dict[str, Callable[[Settings], Estimator]] = {
 
 
 def make_estimator(name: str, settings: Settings) -> Estimator:
-    """The estimator of that name; ValueError naming the known ones otherwise."""
-    return lookup("estimator", name, ESTIMATORS)(settings)
+    """The estimator of that name, also the user's own; ValueError naming the known ones if none."""
+    return lookup_own("estimator", name, ESTIMATORS)(settings)

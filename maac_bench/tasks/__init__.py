@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
 from analytic import double_integrator, random_lqg
-from maac_bench.names import lookup
+from maac_bench.names import import_module_of, lookup, lookup_own
 from maac_bench.tasks.base import Task, TensorDynamics, require_lqg, require_true
 from maac_bench.tasks.drawing import cart_pole_lines, double_integrator_lines, pendulum_lines
 from maac_bench.tasks.gymnasium_v5 import V5_OPTIONS, V5_TASKS, v5_task
@@ -76,8 +73,8 @@ _TENSOR_EPISODE_STEPS = 200
 
 
 def make_task(name: str) -> Task:
-    """The task of that name; ValueError naming the known ones otherwise."""
-    return lookup("task", name, TASKS)()
+    """The task of that name, also the user's own; ValueError naming the known ones otherwise."""
+    return lookup_own("task", name, TASKS)()
 
 
 def make_env(name: str, **options: Any) -> gym.Env[Any, Any]:  # noqa: ANN401
@@ -114,7 +111,7 @@ def make_training_task(name: str) -> TrainingTask:
         ValueError: unknown task, or one without a time limit, or with other spaces than vectors.
     """
     try:
-        _import_module_of(name)
+        import_module_of(name)
         known = name in TASKS
         if not known:
             _require_version(name)
@@ -167,16 +164,6 @@ def own_remarks(training: TrainingTask) -> list[str]:
         return remarks(training.task, env)
     finally:
         env.close()
-
-
-def _import_module_of(name: str) -> None:
-    """Import what stands before a colon."""
-    module = name.rpartition(":")[0]
-    if module:
-        here = str(Path.cwd())
-        if here not in sys.path:  # as `python -m` has it, and the installed command has not
-            sys.path.insert(0, here)
-        importlib.import_module(module)
 
 
 def _require_version(name: str) -> None:
