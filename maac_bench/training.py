@@ -96,6 +96,12 @@ def train(settings: RunSettings, config: Config, provenance: dict[str, Any]) -> 
     training_task = make_training_task(settings.task)
     for remark in own_remarks(training_task):
         tqdm.write(remark)
+    task = training_task.task
+    if ":" in task.name and config.discount not in (None, task.discount):
+        tqdm.write(
+            f"the configuration's discount {config.discount} is used, not {task.discount} of "
+            f"{task.name}"
+        )
     compiled = settings.compiled
     missing = _missing_to_compile()
     if compiled is None:

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from maac_bench.tasks.base import Task
-from maac_bench.types import Transition
+from maac_bench.types import Dynamics, ModelNoise, Transition
 
 _STEPS = 200
 _SEED = 0
 # Of the largest reward, at least of 1: rounding to float32 does not count.
 _TOLERANCE = 1e-3
+# Of the distance that states move: integrated with other steps is another simulator.
+_SHARE = 1e-2
 
 
 def require_fitting(task: Task, name: str, state_size: int, action_size: int) -> None:
@@ -77,7 +79,34 @@ def remarks(task: Task, env: gym.Env[Any, Any]) -> list[str]:
             f"the termination of {task.name}'s row is not the environment's at {wrong} of {_STEPS} "
             "random steps"
         )
+    if task.true is not None:
+        found = _next_states(task.true.dynamics, task.name, inputs).detach()
+        state, following = data.state.detach(), data.next_state.detach()
+        rms = float((found - following).square().mean().sqrt())
+        moved = float((following - state).square().mean().sqrt())
+        if not rms <= _SHARE * moved:
+            lines.append(
+                f"the true dynamics of {task.name}'s row, without their noise, differ from the "
+                f"environment's by {rms:.3g} (root mean square over {_STEPS} random steps, in "
+                f"which states move by {moved:.3g}): gradient-error follows the row's"
+            )
     return lines
+
+
+def _next_states(dynamics: Dynamics, name: str, inputs: tuple[Tensor, ...]) -> Tensor:
+    """Where the row's true dynamics lead without noise, [..., N, n]."""
+    state, action, _ = inputs
+    where = f"the true dynamics of the row of task {name!r}"
+    try:
+        found = dynamics.step(state, action, ModelNoise(torch.zeros_like(state)))
+    except Exception as error:  # whatever the user's function raises
+        raise ValueError(f"{where} fail on tensors: {type(error).__name__}: {error}") from error
+    if found.shape != state.shape:
+        raise ValueError(
+            f"{where} must give next states of the states' shape {list(state.shape)}; they gave "
+            f"{list(found.shape)}"
+        )
+    return found
 
 
 def _values(task: Task, field: str, inputs: tuple[Tensor, ...]) -> Tensor:

@@ -1,11 +1,23 @@
 """Rows that a user adds for an environment of their own, and gets wrong."""
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
-from maac_bench.tasks import TASKS, Task, make_training_task, own_remarks
+from maac_bench.tasks import (
+    TASKS,
+    LinearGaussianDynamics,
+    Task,
+    TensorDynamics,
+    make_training_task,
+    own_remarks,
+)
+from maac_bench.training import RunSettings, train
+from tests.maac_bench.trainers import tiny_config
 
 # Gymnasium imports what stands before the colon: this module.
 NAME = f"{__name__}:Slide-v0"
@@ -150,3 +162,47 @@ def test_an_environment_may_change_the_state_that_it_has_handed_out(row, monkeyp
 
     monkeypatch.setattr(Slide, "step", in_place)
     assert own_remarks(row()) == []
+
+
+class Sliding(NamedTuple):
+    """The slide in tensors; scale: of the push."""
+
+    scale: float = 1.0
+    members: int = 0
+
+    def step(self, state, action, noise):
+        position, velocity = state[..., 0], state[..., 1]
+        moved = (position + 0.1 * velocity, velocity + self.scale * action[..., 0])
+        return torch.stack(moved, dim=-1) + noise.normal
+
+
+def test_true_dynamics_are_compared_with_the_environments_steps(row):
+    """In its own units, through the scaling that agents see."""
+    assert own_remarks(row(true=TensorDynamics(Sliding(), None))) == []
+    (remark,) = own_remarks(row(true=TensorDynamics(Sliding(1.5), None)))
+    assert "true dynamics of" in remark
+    # Pushes are uniform in +-0.5; half of one is missing in one of two entries.
+    difference = float(remark.partition("environment's by ")[2].split()[0])
+    assert difference == pytest.approx(0.5 * 0.5 / 3**0.5 / 2**0.5, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("dynamics", "message"),
+    [
+        (Sliding("x"), "true dynamics of the row of task .* fail on tensors: "),
+        (LinearGaussianDynamics(torch.eye(2), torch.ones(3, 1), torch.eye(2)), "fail on tensors"),
+    ],
+)
+def test_true_dynamics_that_cannot_be_used_are_refused(row, dynamics, message):
+    with pytest.raises(ValueError, match=message):
+        own_remarks(row(true=TensorDynamics(dynamics, None)))
+
+
+@pytest.mark.parametrize("discount", [None, 0.9, 0.98])
+def test_a_discount_that_replaces_the_rows_is_said(row, tmp_path, capsys, discount):
+    """As that of size tiny does."""
+    row()
+    config = replace(tiny_config("sac"), discount=discount)
+    train(RunSettings(NAME, "sac", (0,), 1, tmp_path, compiled=False), config, {})
+    said = "discount 0.98 is used, not 0.9 of" in capsys.readouterr().out
+    assert said == (discount == 0.98)
