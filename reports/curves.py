@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ _DATA = ["task", "algo", "seed", "episode", "env_steps", "return"]
 _X = {"episode": "episodes", "env_steps": "environment steps"}
 # Letters in the width of a figure of one task, and what a line and gaps take of them.
 _LEGEND, _KEY = 130, 6
+_CAPTION = 150
 _SUMMARY = ["task", "algo", "measure", "n", "iqm", "low", "high"]
 
 
@@ -52,7 +54,9 @@ def curve_figure(folder: Path, colors: Mapping[str, str]) -> Figure:
         upper.set_title(task, fontsize=9)
     grid[0, 0].set_ylabel("evaluation return (mean action)")
     _legend_above(figure, grid[0])
-    figure.supxlabel(provenance.caption(origin, _note(data, origin)), fontsize=7)
+    text = provenance.caption(origin, _note(data, origin))
+    lines = [textwrap.fill(line, _CAPTION) for line in text.splitlines()]
+    figure.supxlabel("\n".join(lines), fontsize=7)
     return figure
 
 

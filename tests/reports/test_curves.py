@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from reports.ablations.settings import PROFILES
 from reports.ablations.settings import PROFILES as ABLATIONS
 from reports.curve_tables import score_table, summary_table, timing_table
 from reports.curves import _columns, _score_range, comparison_figure, curve_figure
@@ -110,12 +111,12 @@ def test_times_count_a_stack_once():
     assert row["model_share"] == pytest.approx(0.3)
 
 
-def published_figure(folder, data: pd.DataFrame, episodes: int):
+def published_figure(folder, data: pd.DataFrame, episodes: int, label: str = "reduced"):
     """The figure of a report with these curves."""
     summary = summary_table(data, score_table(data, {TASK: episodes}), ["final"])
     configuration = {
         "profile": "mini",
-        "label": "reduced",
+        "label": label,
         "tasks": {TASK: episodes},
         "algorithms": ["maac", "other"],
         "seeds": [0, 1],
@@ -141,6 +142,15 @@ def test_curves_of_unequal_lengths_are_drawn_as_far_as_they_go(tmp_path):
     assert "seeds 0, 1 (n = 2)" in caption
     assert "1 of 4 curves are complete" in caption
     assert "data from commit" in caption
+
+
+def test_the_longest_line_below_a_figure_fits(tmp_path):
+    label = max((profile.label for profile in PROFILES.values()), key=len)
+    figure = published_figure(tmp_path, curves(maac={0: [0, 4], 1: [2]}), 3, label + ", " + label)
+    figure.draw_without_rendering()
+    inside, text = figure.bbox, figure._supxlabel.get_window_extent()
+    assert inside.x0 <= text.x0
+    assert text.x1 <= inside.x1
 
 
 def test_curves_of_which_none_is_complete_are_drawn(tmp_path):
