@@ -18,7 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
 
         keep_freed_memory()
         given = sys.argv[1:] if arguments is None else arguments
-        if "" in given:  # as a path it would be the working directory
+        # As a path it would be the working directory.
+        if any(not word or (word.startswith("--") and word.endswith("=")) for word in given):
             raise ValueError("an argument is empty: a variable that is not set?")
         command = parse(given)
         command.execute()

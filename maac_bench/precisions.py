@@ -13,7 +13,9 @@ from torch import Tensor
 def tf32_bmm(left: Tensor, right: Tensor) -> Tensor:
     """`left @ right` [stack, i, k] with operands in TF32, sums in float32; so its backward passes.
 
-    An operator of its own because torch has no other switch than one for all products.
+    An operator of its own because torch has no other switch than one for all of a backend's
+    products, which is this one's while it multiplies. Reverse mode only: nothing here is
+    differentiated forward in TF32.
     """
     settings = torch.backends.cuda.matmul
     before = settings.fp32_precision

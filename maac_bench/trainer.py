@@ -135,11 +135,15 @@ class Trainer:
         self.agent.compile()
         self.imagination.compile()
         if self.device.type == "cuda":
-            self._step = CudaGraph(self._drawn_update, self.streams["update"])
-            self._explore = CudaGraph(self._sampled_action, self.streams["exploration"])
-            policy = self.agent.policy
-            self._decider = RecordedDecider(policy.parameters, CudaGraph(policy.mean_action))
-            self._sample = CudaGraph(policy.sample)
+            self.record()
+
+    def record(self) -> None:
+        """Launch a GPU's kernels of updates and actions together; no number changes by it."""
+        self._step = CudaGraph(self._drawn_update, self.streams["update"])
+        self._explore = CudaGraph(self._sampled_action, self.streams["exploration"])
+        policy = self.agent.policy
+        self._decider = RecordedDecider(policy.parameters, CudaGraph(policy.mean_action))
+        self._sample = CudaGraph(policy.sample)
 
     def close(self) -> None:
         """Free the environments."""

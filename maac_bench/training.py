@@ -86,6 +86,15 @@ def _missing_to_compile() -> str | None:
     return None
 
 
+def _precisions(config: Config) -> set[str]:
+    return {config.actor.precision, config.critic.precision, config.model.precision}
+
+
+def _has_tf32(device: str) -> bool:
+    """Whether it rounds operands to TF32 where that is permitted: NVIDIA GPUs from Ampere on."""
+    return torch.device(device).type == "cuda" and torch.cuda.get_device_capability(device) >= (8,)
+
+
 def train(settings: RunSettings, config: Config, provenance: dict[str, Any]) -> None:
     """Train until every seed has `rollouts` rollouts, going on from what the directory holds.
 
@@ -102,6 +111,8 @@ def train(settings: RunSettings, config: Config, provenance: dict[str, Any]) -> 
             f"the configuration's discount {config.discount} is used, not {task.discount} of "
             f"{task.name}"
         )
+    if not _has_tf32(settings.device) and "tf32" in _precisions(config):
+        tqdm.write(f"{settings.device} has no units for tf32: its products are full ones")
     compiled = settings.compiled
     missing = _missing_to_compile()
     if compiled is None:

@@ -17,7 +17,7 @@ from reports.training_runs import WALL_CLOCK, TrainingRun, collect, commits, epi
 class Gathered:
     """What there is of the runs of a plan; of those kept as published, the commits.
 
-    at_hand: whether there is a run that is as far as what is published.
+    at_hand: whether there is a run of at least an episode that is as far as what is published.
     """
 
     plan: tuple[TrainingRun, ...]

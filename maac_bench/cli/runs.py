@@ -56,14 +56,14 @@ class Evaluate:
         planner = self.planner if self.mpc else None
         # Opened once: a run that is training on must not change what is filmed.
         run = open_run(self.directory, self.rollout)
-        for folder in (self.directory, *([] if self.video is None else [self.video.parent])):
-            require_writable(folder)
+        require_writable(self.directory)
         kind = "evaluation-mpc" if self.mpc else "evaluation"
         path = self.directory / f"{_result_name(kind, self.rollout)}.csv"
         dials = {f"planner_{name}": value for name, value in asdict(self.planner).items()}
         _require_alike(path, dials if self.mpc else {})
         if self.video is not None:
             require_picture(run)
+            require_writable(self.video.parent)
         table = evaluate_run(run, self.episodes, planner)
         if self.mpc:
             table = table.assign(**dials)
@@ -152,11 +152,11 @@ class Compare:
         """Print the tables; write and draw what was asked for."""
         if self.figure is not None and self.figure.suffix != ".png":
             raise ValueError(f"figure must end in .png, got {self.figure}")
+        found = compare(self.directories)
+        published = comparison_output.read_published(self.curves, found) if self.curves else None
         for file in (self.out, self.figure):
             if file is not None:
                 require_writable(file.parent)
-        found = compare(self.directories)
-        published = comparison_output.read_published(self.curves, found) if self.curves else None
         print(comparison_output.describe(found))
         if published is not None:
             print("\n".join(comparison_output.beside_published(found, published)))

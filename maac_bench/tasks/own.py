@@ -60,8 +60,8 @@ def remarks(task: Task, env: gym.Env[Any, Any]) -> list[str]:
     if not reward.requires_grad and len(reward.nan_to_num().unique()) > 1:
         lines.append(
             f"no gradient flows through the reward of {task.name}'s row: an actor that is "
-            "differentiated through the model does not see it; compute it with torch from the "
-            "tensors that it is given"
+            "differentiated through the model does not see it; it is constant in pieces, or not "
+            "computed with torch from the tensors that it is given"
         )
     reward = reward.detach()
     rms = float((reward - data.reward).square().mean().sqrt())
@@ -137,7 +137,8 @@ def _random_steps(env: gym.Env[Any, Any]) -> Transition:
         action, before = env.action_space.sample(), np.array(state)
         following, reward, terminated, truncated, _ = env.step(action)
         # Copies: an environment may hand out the array that it goes on changing.
-        rows.append((before, action, reward, np.array(following), terminated))
+        paid, ended = (np.asarray(value, np.float32).item() for value in (reward, terminated))
+        rows.append((before, action, paid, np.array(following), ended))
         state = env.reset()[0] if terminated or truncated else following
     columns = (np.asarray(column, np.float32) for column in zip(*rows, strict=True))
     tables = map(torch.from_numpy, columns)

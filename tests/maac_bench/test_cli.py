@@ -62,6 +62,7 @@ def test_estimate_prints_a_score_that_repeats(capsys):
             "smoothing must be at least 1e-06, got 1e-07: float32 does not resolve smaller steps",
         ),
         (["figure", "figure3", "--out", ""], "an argument is empty: a variable that is not set?"),
+        (["figure", "figure3", "--out="], "an argument is empty: a variable that is not set?"),
         (["figure", "figure9"], "unknown figure 'figure9'; choose from figure3, estimators"),
         (["figure", "figure3", "--profile", "x"], "unknown profile 'x' of figure3; choose from"),
     ],

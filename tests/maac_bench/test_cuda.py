@@ -61,8 +61,7 @@ def test_a_run_gives_finite_rows_and_repeats_itself(algorithm):
 def record(trainer):
     """What compiling does besides fusing."""
     trainer.imagination._gradient = CudaGraph(likelihood_gradient)
-    trainer._step = CudaGraph(trainer._drawn_update, trainer.streams["update"])
-    trainer._explore = CudaGraph(trainer._sampled_action, trainer.streams["exploration"])
+    trainer.record()
 
 
 @pytest.mark.parametrize("algorithm", ["sac", "mbpo", "maac"])

@@ -164,6 +164,21 @@ def test_an_environment_may_change_the_state_that_it_has_handed_out(row, monkeyp
     assert own_remarks(row()) == []
 
 
+class Boxed(Slide):
+    """Pays and ends with arrays of one number."""
+
+    def step(self, action):
+        state, paid, ended, truncated, info = super().step(action)
+        return state, np.array([paid]), np.array([ended]), truncated, info
+
+
+def test_rewards_in_arrays_of_one_are_numbers(row, monkeypatch):
+    """As they are where an episode is played."""
+    training = row()
+    monkeypatch.setattr(gym.registry["Slide-v0"], "entry_point", Boxed)
+    assert own_remarks(training) == []
+
+
 class Sliding(NamedTuple):
     """The slide in tensors; scale: of the push."""
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,16 @@ def run(tmp_path):
         return out
 
     return go
+
+
+@pytest.mark.parametrize("precision", ["full", "tf32"])
+def test_tf32_where_there_are_no_units_for_it_is_said(tmp_path, capsys, precision):
+    config = tiny_config("sac")
+    config = replace(config, actor=replace(config.actor, precision=precision))
+    task = "maac_bench/Pendulum-v0"
+    train(RunSettings(task, "sac", (0,), 1, tmp_path, compiled=False), config, {})
+    said = "cpu has no units for tf32: its products are full ones" in capsys.readouterr().out
+    assert said == (precision == "tf32")
 
 
 def table(path, seed):
