@@ -100,6 +100,17 @@ def repeated(algorithms: tuple[str, ...]) -> Profile:
     )
 
 
+def longer(algorithms: tuple[str, ...]) -> Profile:
+    """`repeated`, trained on to half of the paper's episodes."""
+    return replace(
+        repeated(algorithms),
+        tasks={"maac_bench/HalfCheetah-v0": 100},
+        label="reduced: small nets, one task, 100 of 200 episodes, 2 of 4 seeds",
+        place="small-longer",
+        repeats=None,
+    )
+
+
 def other_tasks(algorithms: tuple[str, ...]) -> Profile:
     """The paper's other tasks in the form of `mujoco`, as far as a few hours of one core go."""
     return replace(

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reports.curve_report import CurveReport
-from reports.training_profiles import other_tasks, paper_size, paper_size_gpu, profiles, repeated
+from reports.training_profiles import (
+    longer,
+    other_tasks,
+    paper_size,
+    paper_size_gpu,
+    profiles,
+    repeated,
+)
 
 PROFILES = profiles(("maac", "maac-h0", "maac-no-steve", "maac-single-sample"))
 _VARIANTS = {
@@ -65,6 +72,8 @@ PROFILES["other-tasks-critic-unit"] = other_tasks(
     ("maac", "maac-scaled-critic", "maac-sqrt-critic")
 )
 PROFILES["mujoco-repeated"] = repeated(PROFILES["mujoco"].algorithms)
+# Whether H = 0 still costs as much after as many episodes again.
+PROFILES["longer"] = longer(("maac", "maac-h0"))
 # Whether H = 0 is ahead on two of them with two other seeds, too.
 PROFILES["other-tasks-repeated"] = replace(
     other_tasks(("maac", "maac-h0")),

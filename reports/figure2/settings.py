@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from reports.curve_report import CurveReport
-from reports.training_profiles import other_tasks, paper_size, paper_size_gpu, profiles, repeated
+from reports.training_profiles import (
+    longer,
+    other_tasks,
+    paper_size,
+    paper_size_gpu,
+    profiles,
+    repeated,
+)
 
 _ALGORITHMS = ("maac", "mbpo", "steve", "sac")
 PROFILES = profiles(_ALGORITHMS)
 PROFILES["mujoco-repeated"] = repeated(_ALGORITHMS)
+PROFILES["longer"] = longer(("maac", "sac"))
 PROFILES["other-tasks"] = other_tasks(_ALGORITHMS)
 PROFILES["paper-size"] = paper_size(_ALGORITHMS)
 PROFILES["paper-size-gpu"] = paper_size_gpu(_ALGORITHMS)

@@ -86,7 +86,11 @@ def image_html(path: Path, caption: str) -> str:
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             width, height = picture.size
-            picture.convert("RGB").save(opaque, "PNG")  # smaller without transparency
+            # A third of the size, and to the eye the same picture.
+            few = picture.convert("RGB").quantize(
+                256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+            )
+            few.save(opaque, "PNG", optimize=True)
     except (OSError, SyntaxError) as error:  # the latter is what Pillow calls a broken PNG
         raise ValueError(f"{path} is no whole PNG: draw it again with `make figures`") from error
     source = base64.b64encode(opaque.getvalue()).decode()

@@ -31,7 +31,7 @@ def test_nothing_is_loaded_from_elsewhere(committed):
     script = committed.rpartition("<script>")[2]
     assert not re.search(r"\b(fetch|import|XMLHttpRequest|WebSocket|Worker)\b", script)
     assert re.findall(r"url\(.", script) == ["url(#"]
-    assert len(committed.encode()) < 12e6
+    assert len(committed.encode()) < 6e6
 
 
 def test_every_image_is_a_png_of_the_stated_size(committed):

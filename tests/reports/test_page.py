@@ -1,5 +1,7 @@
 """The page of all reports: complete, self-contained, and the numbers of the tables."""
 
+import base64
+import io
 import json
 import os
 import re
@@ -8,8 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from maac_bench.__main__ import main as maac_bench
 from reports.ablations.figure import COLORS as ABLATIONS
@@ -46,6 +50,17 @@ def test_an_image_that_is_not_whole_is_named(tmp_path, part):
         image_html(path, "caption")
 
 
+def test_an_image_keeps_its_colours():
+    """Nearly: those of the page are 256."""
+    path = ROOT / "reports" / "figure3" / "figure3.png"
+    source = Page(image_html(path, "caption")).images[0]["src"].partition("base64,")[2]
+    with Image.open(io.BytesIO(base64.b64decode(source))) as shown, Image.open(path) as drawn:
+        images = [np.asarray(image.convert("RGB"), np.int64) for image in (shown, drawn)]
+    difference = np.abs(images[0] - images[1])
+    assert difference.max() < 24
+    assert difference.mean() < 2
+
+
 def test_algorithms_of_one_figure_have_colours_of_their_own():
     for profiles, colors in ((ABLATION_PROFILES, ABLATIONS), (FIGURE2_PROFILES, FIGURE2)):
         for name, profile in profiles.items():
@@ -68,7 +83,7 @@ def test_embedded_curves_are_the_table(reduced):
 
 def test_what_is_missing_is_named(reduced):
     text = build_page(reduced)
-    names = "mujoco-repeated, other-tasks, paper-size, paper-size-gpu, paper"
+    names = "mujoco-repeated, longer, other-tasks, paper-size, paper-size-gpu, paper"
     assert f"Not run yet: profiles {names}." in text  # figure2
     assert text.count("Not run yet: profiles quick, paper.") == 2  # figure3 and estimators
     names = "mujoco, plus, critic-unit, hopper, walker2d, paper-size, paper-size-critic-unit"
@@ -76,7 +91,8 @@ def test_what_is_missing_is_named(reduced):
     names = "quick, mujoco, critic-unit, paper-size, paper-size-gpu, paper"
     assert f"Not run yet: profiles {names}." in text  # table1
     first = (
-        "quick, mujoco, mujoco-repeated, critic-unit, critic-unit-baseline, critic-unit-repeated"
+        "quick, mujoco, mujoco-repeated, longer, critic-unit, critic-unit-baseline, "
+        "critic-unit-repeated"
     )
     then = "critic-unit-small-tasks, other-tasks, other-tasks-critic-unit, other-tasks-repeated"
     last = (
