@@ -81,3 +81,9 @@ def test_of_one_seed_each_no_probability_or_share_has_an_interval(tmp_path):
         "maac": True,
         "sac": False,
     }
+
+
+def test_what_is_refused_leaves_no_folder(tmp_path, capsys):
+    assert main(["compare", str(tmp_path / "none"), "--out", str(tmp_path / "made" / "x.csv")]) == 2
+    assert "holds no run" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
