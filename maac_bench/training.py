@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,13 +86,20 @@ def _missing_to_compile() -> str | None:
     return None
 
 
-def _precisions(config: Config) -> set[str]:
-    return {config.actor.precision, config.critic.precision, config.model.precision}
-
-
-def _has_tf32(device: str) -> bool:
-    """Whether it rounds operands to TF32 where that is permitted: NVIDIA GPUs from Ampere on."""
-    return torch.device(device).type == "cuda" and torch.cuda.get_device_capability(device) >= (8,)
+def _replaced(training: TrainingTask, config: Config, device: str) -> Iterator[str]:
+    """Which of the user's wishes give way to another setting or the device, a line each."""
+    task = training.task
+    if ":" in task.name and config.discount not in (None, task.discount):
+        yield (
+            f"the configuration's discount {config.discount} is used, not {task.discount} of "
+            f"{task.name}"
+        )
+    rounds = torch.device(device).type == "cuda" and (
+        torch.cuda.get_device_capability(device) >= (8, 0)  # NVIDIA's from Ampere on
+    )
+    nets = (config.actor, config.critic, config.model)
+    if not rounds and any(net.precision == "tf32" for net in nets):
+        yield f"{device} has no units for tf32: its products are full ones"
 
 
 def train(settings: RunSettings, config: Config, provenance: dict[str, Any]) -> None:
@@ -103,16 +110,8 @@ def train(settings: RunSettings, config: Config, provenance: dict[str, Any]) -> 
         FloatingPointError: seeds that could not go on; the others are finished by then.
     """
     training_task = make_training_task(settings.task)
-    for remark in own_remarks(training_task):
+    for remark in (*own_remarks(training_task), *_replaced(training_task, config, settings.device)):
         tqdm.write(remark)
-    task = training_task.task
-    if ":" in task.name and config.discount not in (None, task.discount):
-        tqdm.write(
-            f"the configuration's discount {config.discount} is used, not {task.discount} of "
-            f"{task.name}"
-        )
-    if not _has_tf32(settings.device) and "tf32" in _precisions(config):
-        tqdm.write(f"{settings.device} has no units for tf32: its products are full ones")
     compiled = settings.compiled
     missing = _missing_to_compile()
     if compiled is None:

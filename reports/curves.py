@@ -21,6 +21,7 @@ _DATA = ["task", "algo", "seed", "episode", "env_steps", "return"]
 _X = {"episode": "episodes", "env_steps": "environment steps"}
 # Letters in the width of a figure of one task, and what a line and gaps take of them.
 _LEGEND, _KEY = 130, 6
+# The same of the smaller ones below.
 _CAPTION = 150
 _SUMMARY = ["task", "algo", "measure", "n", "iqm", "low", "high"]
 
