@@ -142,3 +142,8 @@ def paper_size_gpu(algorithms: tuple[str, ...]) -> Profile:
         place="paper-gpu",
         device="cuda",
     )
+
+
+def paper_size_tf32(seeds: tuple[int, ...], place: str) -> Profile:
+    """The same with hidden products in TF32, in the form with which most is learned."""
+    return replace(paper_size_gpu(("maac-scaled-critic-tf32",)), seeds=seeds, place=place)

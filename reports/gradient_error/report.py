@@ -21,6 +21,7 @@ from reports.training_profiles import (
     directory,
     paper_size,
     paper_size_gpu,
+    paper_size_tf32,
     profiles,
 )
 from reports.training_runs import TrainingRun, commits, require_run, run_all
@@ -89,6 +90,15 @@ PROFILES = {
             label="maac-h0; " + paper_size_gpu(("maac-h0",)).label,
         ),
         (47,),
+    ),
+    # And the policies with the highest returns, whose actors did.
+    "paper-size-tf32": Size(
+        replace(
+            paper_size_tf32((3, 4), "paper-gpu-seeds-3-4"),
+            tasks={"maac_bench/HalfCheetah-v0": 45},
+            label="maac-scaled-critic-tf32; " + paper_size_gpu(()).label,
+        ),
+        (31, 45),
     ),
     "paper": Size(_TRAINED["paper"], (10, 20, 50, 100, 200)),
 }

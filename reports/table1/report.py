@@ -23,7 +23,13 @@ from maac_bench.run_evaluation import (
 )
 from reports import provenance
 from reports.files import PUBLISHED_DIGITS, read_csv, write_csv
-from reports.training_profiles import directory, paper_size, paper_size_gpu, profiles
+from reports.training_profiles import (
+    directory,
+    paper_size,
+    paper_size_gpu,
+    paper_size_tf32,
+    profiles,
+)
 from reports.training_runs import TrainingRun, commits, require_run, run_all
 
 EPISODES = 10
@@ -37,6 +43,8 @@ PROFILES["critic-unit"] = replace(
 )
 PROFILES["paper-size"] = paper_size(("maac",))
 PROFILES["paper-size-gpu"] = paper_size_gpu(("maac-scaled-critic",))
+# Nearer to the end of the run.
+PROFILES["paper-size-tf32"] = paper_size_tf32((3, 4), "paper-gpu-seeds-3-4")
 
 
 def make_data(profile: str, folder: Path, runs: Path) -> bool:

@@ -86,9 +86,10 @@ def test_what_is_missing_is_named(reduced):
     names = "mujoco-repeated, longer, other-tasks, paper-size, paper-size-gpu, paper"
     assert f"Not run yet: profiles {names}." in text  # figure2
     assert text.count("Not run yet: profiles quick, paper.") == 2  # figure3 and estimators
-    names = "mujoco, plus, critic-unit, hopper, walker2d, paper-size, paper-size-critic-unit"
-    assert f"Not run yet: profiles {names}, paper-size-gpu-h0, paper." in text  # gradient_error
-    names = "quick, mujoco, critic-unit, paper-size, paper-size-gpu, paper"
+    first = "mujoco, plus, critic-unit, hopper, walker2d, paper-size, paper-size-critic-unit"
+    names = f"{first}, paper-size-gpu-h0, paper-size-tf32, paper"
+    assert f"Not run yet: profiles {names}." in text  # gradient_error
+    names = "quick, mujoco, critic-unit, paper-size, paper-size-gpu, paper-size-tf32, paper"
     assert f"Not run yet: profiles {names}." in text  # table1
     first = (
         "quick, mujoco, mujoco-repeated, longer, critic-unit, critic-unit-baseline, "
@@ -96,9 +97,10 @@ def test_what_is_missing_is_named(reduced):
     )
     then = "critic-unit-small-tasks, other-tasks, other-tasks-critic-unit, other-tasks-repeated"
     last = (
-        "ant, normalisation, entropy, plus, plus-critic-unit, precision, updates, fits, paper-size"
+        "ant, normalisation, entropy, plus, plus-critic-unit, precision, updates, fits, "
+        "paper-size, paper-size-gpu, paper-size-tf32, paper-size-tf32-repeated"
     )
-    names = f"{first}, {then}, {last}, paper-size-gpu, paper-size-tf32, paper"
+    names = f"{first}, {then}, {last}, paper"
     assert f"Not run yet: profiles {names}." in text  # ablations
     assert "Not run yet: <code>make bench</code>" in text
     assert "Missing: docs/errata.md" in text
