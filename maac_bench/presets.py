@@ -136,6 +136,11 @@ def _with_short_fits(base: Config) -> Config:
     return replace(base, data=replace(base.data, refit_steps=1600))
 
 
+def _with_all_members(base: Config) -> Config:
+    """The same with every member in the targets, in whatever size, said as a number."""
+    return replace(base, critic=replace(base.critic, target_members=base.model.members))
+
+
 def _with_precision(base: Config, precision: str) -> Config:
     """The same with products between hidden layers of that precision, in every net."""
     return replace(
@@ -201,6 +206,7 @@ ALGORITHMS: dict[str, Callable[[], Config]] = {
     "maac-more-updates": lambda: _with_more_updates(_maac()),
     "maac-scaled-critic-more-updates": lambda: _with_more_updates(_with_scaled_critic(_maac())),
     "maac-short-fits": lambda: _with_short_fits(_maac()),
+    "maac-all-members": lambda: _with_all_members(_maac()),
     "maac-bfloat16": lambda: _with_precision(_maac(), "bfloat16"),
     "maac-scaled-critic-tf32": lambda: _with_precision(_with_scaled_critic(_maac()), "tf32"),
 }
@@ -285,6 +291,9 @@ def _resized(config: Config, sizes: _Sizes | None) -> Config:
     if sizes is None:
         return config
     data, actor, critic, model = config.data, config.actor, config.critic, config.model
+    members = sizes.target_members
+    if critic.target_members:  # a number that was asked for keeps its share
+        members = round(sizes.members * critic.target_members / model.members)
     return replace(
         config,
         actor=replace(
@@ -295,7 +304,7 @@ def _resized(config: Config, sizes: _Sizes | None) -> Config:
         critic=replace(
             critic,
             hidden=sizes.hidden,
-            target_members=sizes.target_members if config.expansion_horizon else 0,
+            target_members=members if config.expansion_horizon else 0,
         ),
         model=replace(
             model,

@@ -30,6 +30,7 @@ COLORS = {
     "maac-bfloat16": SKY,
     "maac-scaled-critic-tf32": BLUE,
     "maac-short-fits": ORANGE,
+    "maac-all-members": GREEN,
     "mbpo": GREY,
     "mbpo-scaled-critic": BLACK,
 }

@@ -34,6 +34,8 @@ _VARIANTS = {
     "plus-critic-unit": (40, ("maac-scaled-critic", "maac-plus-scaled-critic")),
     # What is lost where fits of the model are cut short, so that a step's cost does not grow.
     "fits": (50, ("maac-short-fits",)),
+    # Whether reduced sizes lose anything by the members that their targets leave out.
+    "target-members": (50, ("maac-all-members",)),
 }
 for _name, (_episodes, _algorithms) in _VARIANTS.items():
     PROFILES[_name] = replace(

@@ -103,6 +103,7 @@ SECTIONS = {
             "precision",
             "updates",
             "fits",
+            "target-members",
             "paper-size",
             "paper-size-gpu",
             "paper-size-tf32",

@@ -72,6 +72,9 @@ def test_the_variants_change_one_thing(size):
         assert differences("maac-plus", name, size) - {"critic.target_members"} == part
     assert differences("maac", "maac-first-entropy", size) == {"actor.entropy"}
     assert differences("maac", "maac-short-fits", size) == {"data.refit_steps"}
+    assert differences("maac", "maac-all-members", size) == {"critic.target_members"}
+    every = preset("maac-all-members", PENDULUM, size)
+    assert every.critic.target_members == every.model.members
     for base in ("maac", "maac-h0", "maac-plus"):
         name = f"{base}-scaled-critic"
         assert differences(base, name, size) == {"critic.unit"}
