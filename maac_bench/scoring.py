@@ -45,15 +45,18 @@ class Score(NamedTuple):
 
 def expectation(
     estimator: Estimator, lqg: analytic.LQG, gain: Array, critic: analytic.QuadraticCritic
-) -> Array:
+) -> Array | None:
     """An estimator's exact mean at K = `gain`, flattened (zeroth-order: without its smoothing).
 
-    The gradient of the H-step objective closed by `critic`, or of the return cut after H rewards.
+    The gradient of the H-step objective closed by `critic`, or of the return cut after H rewards;
+    None for an estimator whose target is its own.
     """
     horizon = estimator.settings.horizon
     role, roles = estimator.critic_role, get_args(CriticRole)
     if role not in roles:
         raise ValueError(f"unknown critic_role {role!r}; choose from {', '.join(roles)}")
+    if role == "own":
+        return None
     if role == "closes":
         return analytic.maac_gradient(lqg, gain, horizon, critic=critic).ravel()
     return analytic.policy_gradient(lqg, gain, T=horizon).ravel()

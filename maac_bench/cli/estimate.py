@@ -78,22 +78,25 @@ class Estimate:
         print(describe(result, expectation(estimator, lqg, gain, critic)))
 
 
-def describe(result: Score, expected: Array) -> str:
+def describe(result: Score, expected: Array | None) -> str:
     """A score as readable lines.
 
     Args:
         result: from `scoring.score`.
-        expected: the estimator's exact mean, from `scoring.expectation`.
+        expected: the estimator's exact mean, from `scoring.expectation`; None: not known.
     """
-    bias = np.linalg.norm(expected - result.truth) / np.linalg.norm(result.truth)
+    in_expectation = ""
+    if expected is not None:
+        bias = np.linalg.norm(expected - result.truth) / np.linalg.norm(result.truth)
+        in_expectation = f", in expectation {bias:.4g}"
     with np.printoptions(precision=4, suppress=True, threshold=20, edgeitems=4):
         return "\n".join(
             [
                 f"exact gradient of the return   {result.truth}",
-                f"gradient that it estimates     {expected}",
+                f"gradient that it estimates     {'its own' if expected is None else expected}",
                 f"mean estimate                  {result.mean}",
-                f"bias / |gradient|              {result.bias:.4g} ± {result.bias_error:.2g}, "
-                f"in expectation {bias:.4g}",
+                f"bias / |gradient|              {result.bias:.4g} ± {result.bias_error:.2g}"
+                f"{in_expectation}",
                 f"cosine to the exact gradient   {result.cosine:.5f}",
                 f"std per sample / |gradient|    {result.spread:.4g}",
                 f"error of one estimate          {result.rms_error:.4g} (relative, RMS)",

@@ -15,11 +15,12 @@ from maac_bench.rollout import draw_rollout_noise
 from maac_bench.streams import Streams
 from maac_bench.types import Gradient, Policy, Problem, RolloutNoise
 
-CriticRole: TypeAlias = Literal["closes", "baseline", "none"]
+CriticRole: TypeAlias = Literal["closes", "baseline", "none", "own"]
 """What an estimator does with the critic.
 
 closes: it ends the H-step objective, which is then the target; otherwise that is the return cut
-after H rewards. baseline: it is only subtracted. none: it is never asked.
+after H rewards. baseline: it is only subtracted. none: it is never asked. own: whatever it does,
+the estimate's mean is neither, so it has no closed form here.
 """
 
 

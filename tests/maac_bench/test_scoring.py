@@ -74,7 +74,7 @@ def test_a_gradient_that_overflows_is_not_returned():
         )
 
 
-def test_what_an_estimator_does_with_the_critic_is_one_of_three():
+def test_what_an_estimator_does_with_the_critic_is_a_known_role():
     class Misspelt:
         settings, critic_role = Settings(2), "close"
 

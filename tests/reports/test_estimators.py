@@ -1,9 +1,14 @@
 """The report of the estimators: what goes with its data."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
+from maac_bench.estimators import ESTIMATORS
+from maac_bench.estimators.pathwise import ModelAugmented
 from reports.estimators import report
+from reports.estimators.experiment import PROFILES, run_unit
 from reports.files import ROOT
 
 COMMITTED = ROOT / "reports" / "estimators"
@@ -26,3 +31,25 @@ def test_costs_and_their_table_do_not_outlive_the_data(tmp_path, monkeypatch):
         report.make_data("quick", tmp_path)
     assert not list(tmp_path.glob("cost.csv"))
     assert not list(tmp_path.glob("table.md"))
+
+
+class Halved(ModelAugmented):
+    """Half of MAAC's estimate."""
+
+    critic_role = "own"
+
+    def gradient(self, problem, policy, start, noise):
+        return tuple(0.5 * x for x in super().gradient(problem, policy, start, noise))
+
+
+def test_an_estimator_with_a_bias_of_its_own_has_no_closed_form_beside_it(monkeypatch):
+    """It is measured with the horizon of those that ask the critic."""
+    monkeypatch.setitem(ESTIMATORS, "halved", Halved)
+    profile = replace(PROFILES["quick"], samples=(16,), replicates=8)
+    task = "maac_bench/DoubleIntegrator-v0"
+    (row,) = run_unit(profile, task, "halved").itertuples()
+    (whole,) = run_unit(profile, task, "pathwise").itertuples()
+    assert pd.isna([row.bias_exact, row.spread_exact]).all()
+    assert not pd.isna([whole.bias_exact, whole.spread_exact]).any()
+    assert row.horizon == whole.horizon == profile.horizon
+    assert row.cosine == pytest.approx(whole.cosine)
