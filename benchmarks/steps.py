@@ -15,7 +15,8 @@ import torch
 from benchmarks.floor import Row, measured
 from maac_bench.ensemble_training import likelihood_gradient
 from maac_bench.fusion import fuse
-from maac_bench.presets import Size, preset
+from maac_bench.presets import preset
+from maac_bench.sizes import Size
 from maac_bench.tasks import make_training_task
 from maac_bench.trainer import Trainer
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,19 +20,49 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     return table[name]
 
 
-def lookup_own(kind: str, name: str, table: Mapping[str, T]) -> T:
-    """The same where a name may be the user's own, `module:Name`: the module adds it to `table`.
+def make(
+    kind: str, name: str, table: Mapping[str, Callable[..., T]], result: type, *given: object
+) -> T:
+    """What the row of that name makes of `given`.
+
+    A name may be the user's own, `module:Name`: its module adds the row to `table`.
+
+    Args:
+        kind: of thing, for messages.
+        name: the row's.
+        table: by name, what makes the thing.
+        result: the thing's type, which a row of the user's is held to.
+        given: arguments.
 
     Raises:
-        ValueError: the name is not in the table then, or its module cannot be imported.
+        ValueError: no such row; or the user's module or row fails, or makes something else.
     """
-    try:
+    if ":" not in name:
+        return lookup(kind, name, table)(*given)
+    with speaking(f"{kind} {name!r} cannot be made: its module"):
         import_module_of(name)
-    except Exception as error:  # whatever the user's module raises
+    if name not in table:
         raise ValueError(
-            f"{kind} {name!r} cannot be made: its module raises {type(error).__name__}: {error}"
-        ) from error
-    return lookup(kind, name, table)
+            f"unknown {kind} {name!r}: {module_file(name)} adds no such row; choose from "
+            f"{', '.join(table)}"
+        )
+    with speaking(f"{kind} {name!r} cannot be made: its row"):
+        found = table[name](*given)
+    if not isinstance(found, result):
+        raise ValueError(
+            f"the row of {kind} {name!r} gives something else than {result.__module__}."
+            f"{result.__name__} describes: {type(found).__name__}"
+        )
+    return found
+
+
+@contextmanager
+def speaking(who: str) -> Iterator[None]:
+    """Whatever the user's code raises, in one line."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"{who} raises {type(error).__name__}: {error}") from error
 
 
 def import_module_of(name: str) -> None:
@@ -42,6 +73,12 @@ def import_module_of(name: str) -> None:
         if here not in sys.path:  # as `python -m` has it, and the installed command has not
             sys.path.insert(0, here)
         importlib.import_module(module)
+
+
+def module_file(name: str) -> str:
+    """Where the imported module before a name's colon is from."""
+    module = name.rpartition(":")[0]
+    return getattr(sys.modules.get(module), "__file__", None) or f"the built-in module {module}"
 
 
 def module_digests(*names: str) -> dict[str, str]:

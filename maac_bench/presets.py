@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, NamedTuple, TypeAlias
+from functools import partial
 
 from maac_bench.config import ActorSettings, Config, CriticSettings, DataSettings
 from maac_bench.model_fitting import ModelConfig
-from maac_bench.names import lookup, lookup_own
+from maac_bench.names import make
+from maac_bench.sizes import Size, resized
 
 _ENSEMBLE = ModelConfig(members=8, hidden=(200, 200, 200, 200), min_improvement=1e-3)
 
@@ -180,7 +181,7 @@ def _steve() -> Config:
     )
 
 
-ALGORITHMS: dict[str, Callable[[], Config]] = {
+_FORMS: dict[str, Callable[[], Config]] = {
     "sac": _sac,
     "mbpo": _mbpo,
     "steve": _steve,
@@ -222,45 +223,9 @@ _LONGER_BRANCHES = {
 _MBPO_UPDATES = {"maac_bench/HalfCheetah-v0": 40, "HalfCheetah-v5": 40}
 
 
-Size: TypeAlias = Literal["paper", "small", "tiny"]
-
-
-class _Sizes(NamedTuple):
-    """How large the parts are; none of it changes the algorithm.
-
-    hidden: of policy and critics. model: of each of `members` ensemble members.
-    """
-
-    hidden: tuple[int, ...]
-    model: tuple[int, ...]
-    members: int
-    target_members: int
-    terminal_samples: int
-    batch_size: int
-    updates_divisor: int
-    branch_transitions: int
-
-
-_SIZES = {
-    "small": _Sizes((128, 128), (128, 128, 128), 5, 3, 2, 128, 2, 20_000),
-    "tiny": _Sizes((64, 64), (64, 64), 4, 0, 2, 64, 4, 5_000),
-}
-
-
-def preset(algorithm: str, task: str, size: Size = "paper") -> Config:
-    """The configuration of a named algorithm on a task.
-
-    Args:
-        algorithm: see `ALGORITHMS`; `module:name` for one that a module of the user's adds.
-        task: its identifier; a few settings depend on it.
-        size: nets, batches and updates per step as in the paper's code; small ones that a CPU core
-            trains in an hour or two; or tiny ones, with rates to match, for tasks with a few
-            dimensions and short episodes.
-
-    Raises:
-        ValueError: an unknown name; the message lists the known ones.
-    """
-    config = lookup_own("algorithm", algorithm, ALGORITHMS)()
+def _made(algorithm: str, task: str, size: Size) -> Config:
+    """One of the package's own algorithms, as its authors have it on the task."""
+    config = _FORMS[algorithm]()
     if algorithm.startswith("maac"):
         config = _with_shorter_horizon(config, task)
     if algorithm.startswith("mbpo") and task in _MBPO_UPDATES:
@@ -268,61 +233,7 @@ def preset(algorithm: str, task: str, size: Size = "paper") -> Config:
         config = replace(config, data=data)
     if algorithm.startswith(("mbpo", "maac")):
         config = _with_longer_branches(config, task)
-    if size == "paper":
-        return config
-    config = _resized(config, lookup("size", size, {"paper": None, **_SIZES}))
-    return _for_short_tasks(config) if size == "tiny" else config
-
-
-def _for_short_tasks(config: Config) -> Config:
-    """Faster rates and more frequent fits, for episodes of 200 steps and a few thousand updates."""
-    rate = 1e-3
-    return replace(
-        config,
-        actor=replace(config.actor, learning_rate=rate, temperature_learning_rate=3 * rate),
-        critic=replace(config.critic, learning_rate=rate, target_rate=0.02),
-        data=replace(config.data, random_rollouts=2, refit_every=200, branch_every=100),
-        discount=0.98,
-    )
-
-
-def _resized(config: Config, sizes: _Sizes | None) -> Config:
-    """The same algorithm with other sizes."""
-    if sizes is None:
-        return config
-    data, actor, critic, model = config.data, config.actor, config.critic, config.model
-    members = sizes.target_members
-    if critic.target_members:  # a number that was asked for keeps its share
-        members = round(sizes.members * critic.target_members / model.members)
-    return replace(
-        config,
-        actor=replace(
-            actor,
-            hidden=sizes.hidden,
-            terminal_samples=min(sizes.terminal_samples, actor.terminal_samples),
-        ),
-        critic=replace(
-            critic,
-            hidden=sizes.hidden,
-            target_members=members if config.expansion_horizon else 0,
-        ),
-        model=replace(
-            model,
-            members=sizes.members,
-            elites=round(sizes.members * model.elites / model.members),
-            hidden=sizes.model,
-        ),
-        data=replace(
-            data,
-            batch_size=sizes.batch_size,
-            updates_per_step=max(1, data.updates_per_step // sizes.updates_divisor),
-            refit_steps=data.refit_steps // sizes.updates_divisor,
-            branch_transitions=sizes.branch_transitions,
-            model_capacity=data.model_capacity
-            * sizes.branch_transitions
-            // data.branch_transitions,
-        ),
-    )
+    return resized(config, size)
 
 
 def _with_shorter_horizon(config: Config, task: str) -> Config:
@@ -334,3 +245,23 @@ def _with_longer_branches(config: Config, task: str) -> Config:
     if task not in _LONGER_BRANCHES or config.data.branch_length != (1, 1):
         return config
     return replace(config, data=replace(config.data, branch_length=_LONGER_BRANCHES[task]))
+
+
+ALGORITHMS: dict[str, Callable[[str, Size], Config]] = {
+    name: partial(_made, name) for name in _FORMS
+}
+"""From a task's identifier and a size to a configuration, which is taken as it is."""
+
+
+def preset(algorithm: str, task: str, size: Size = "paper") -> Config:
+    """The configuration of a named algorithm on a task.
+
+    Args:
+        algorithm: see `ALGORITHMS`; `module:name` for one that a module of the user's adds.
+        task: its identifier; a few settings depend on it.
+        size: of its parts, see `sizes.resized`.
+
+    Raises:
+        ValueError: an unknown name; the message lists the known ones.
+    """
+    return make("algorithm", algorithm, ALGORITHMS, Config, task, size)

@@ -24,7 +24,14 @@ from torch.utils.tensorboard import SummaryWriter
 from maac_bench.checkpoint import Snapshot
 from maac_bench.run_checkpoints import load_checkpoint, write_checkpoint
 from maac_bench.run_files import lock, write_tensors, write_text
-from maac_bench.run_records import continuations, read_identity, read_metrics, require_same
+from maac_bench.run_records import (
+    changed_modules,
+    continuations,
+    read_identity,
+    read_metrics,
+    record_at,
+    require_same,
+)
 from maac_bench.trainer import Row
 
 
@@ -115,16 +122,14 @@ class RunDirectory:
 
     def changed_modules(self) -> list[str]:
         """Modules of the user's own that are not what they were when the run was last trained."""
-        known, earlier = continuations(self.path)
-        before = (earlier[-1] if earlier else known).get("modules", {})
-        now = self._provenance.get("modules", {})
-        return [name for name, digest in now.items() if before.get(name, digest) != digest]
+        rollouts = self._continued_from or 0
+        return changed_modules(self.path, rollouts, self._provenance.get("modules", {}))
 
     def _record_continuation(self, rollouts: int) -> None:
         """Say who trains on after that many rollouts; who has nothing left is forgotten."""
         known, earlier = continuations(self.path)
         earlier = [entry for entry in earlier if entry["from_rollout"] <= rollouts]
-        latest = earlier[-1] if earlier else known
+        latest = record_at(self.path, rollouts)
         # The command differs when a run is prolonged; what its numbers depend on may not.
         changed = any(
             latest.get(name) != value

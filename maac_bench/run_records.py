@@ -54,6 +54,24 @@ def continuations(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return record, entries
 
 
+def record_at(path: Path, rollouts: int) -> dict[str, Any]:
+    """What a run's provenance says of its state after that many rollouts: who trained it last."""
+    known, earlier = continuations(path)
+    return [known, *(entry for entry in earlier if entry["from_rollout"] <= rollouts)][-1]
+
+
+def changed_modules(path: Path, rollouts: int, now: Mapping[str, str]) -> list[str]:
+    """Modules of the user's own that are not what that state of a run was trained with.
+
+    Args:
+        path: run directory.
+        rollouts: after how many.
+        now: `names.module_digests` of those that are used.
+    """
+    before = record_at(path, rollouts).get("modules", {})
+    return [name for name, digest in now.items() if before.get(name, digest) != digest]
+
+
 def read_metrics(path: Path, seed: int) -> list[dict[str, str]]:
     """The rows of one seed's metrics as they stand in the file; ValueError if it is damaged."""
     file = path / f"seed-{seed}" / "metrics.csv"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 
 import analytic
 from analytic.lqg import Array
@@ -126,13 +128,7 @@ def replicate(
         problem, policy = linear_problem(task, gain, critic, len(stacked))
         start = require_true(task).start(Streams(stacked, f"start-{samples}"), samples)
         noise = estimator.draw(Streams(stacked, f"noise-{samples}"), problem, policy, start)
-        found = estimator.gradient(problem, policy, start, noise)
-        if [x.shape for x in found] != [policy.gain.shape]:
-            raise ValueError(
-                "an estimator gives a tensor per policy parameter, here one of "
-                f"{list(policy.gain.shape)}; it gave {', '.join(str(list(x.shape)) for x in found)}"
-            )
-        (gradient,) = found
+        (gradient,) = _fitting(estimator.gradient(problem, policy, start, noise), policy)
         estimates.append(gradient.double().numpy().reshape(len(stacked), -1))
     result = np.concatenate(estimates)
     if not np.isfinite(result).all():
@@ -141,6 +137,29 @@ def replicate(
             "the smoothing"
         )
     return result
+
+
+def _fitting(found: Iterable[object], policy: LinearGaussian) -> list[Tensor]:
+    """An estimate's tensors, one for each of the policy's; ValueError if it is something else."""
+    parts = list(found)
+    fits = [
+        isinstance(part, Tensor)
+        and isinstance(parameter, Tensor)
+        and part.is_floating_point()
+        and part.shape == parameter.shape
+        for part, parameter in zip_longest(parts, policy.parameters)
+    ]
+    if all(fits):
+        return [part for part in parts if isinstance(part, Tensor)]
+    wanted = ", ".join(str(list(parameter.shape)) for parameter in policy.parameters)
+    gave = ", ".join(
+        f"{part.dtype} of {list(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
+        for part in parts
+    )
+    raise ValueError(
+        "an estimator gives a floating-point tensor per policy parameter, here one of "
+        f"{wanted}; it gave {gave or 'none'}"
+    )
 
 
 def score(

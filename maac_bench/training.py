@@ -89,7 +89,8 @@ def _missing_to_compile() -> str | None:
 def _replaced(training: TrainingTask, config: Config, device: str) -> Iterator[str]:
     """Which of the user's wishes give way to another setting or the device, a line each."""
     task = training.task
-    if ":" in task.name and config.discount not in (None, task.discount):
+    stated = ":" in task.name and not training.learns_outcome
+    if stated and config.discount not in (None, task.discount):
         yield (
             f"the configuration's discount {config.discount} is used, not {task.discount} of "
             f"{task.name}"
@@ -146,7 +147,7 @@ def _continue(
     run: RunDirectory, task: TrainingTask, config: Config, settings: RunSettings, compiled: bool
 ) -> None:
     snapshot = run.load()
-    if snapshot is not None:
+    if snapshot is not None and snapshot.counters["rollouts"] < settings.rollouts:
         for module in run.changed_modules():
             tqdm.write(
                 f"{module} has changed since this run was trained: what follows is trained with "

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from maac_bench.presets import Size
+from maac_bench.sizes import Size
 from reports.training_runs import TrainingRun
 
 

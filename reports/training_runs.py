@@ -20,10 +20,11 @@ import torch
 from tqdm import tqdm
 
 from maac_bench.config import Config, to_dict
-from maac_bench.presets import Size, preset
+from maac_bench.presets import preset
 from maac_bench.run_checkpoints import checkpoint_rollouts
 from maac_bench.run_files import read_record
 from maac_bench.run_records import read_identity, read_metrics, require_same
+from maac_bench.sizes import Size
 from maac_bench.training import RunSettings, train
 from reports.files import require_writable
 from reports.provenance import MADE_WITH, record, versions, without_versions

@@ -1,6 +1,7 @@
 """What the documents point to is there."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,12 @@ def test_the_readmes_own_rows_are_used(tmp_path, monkeypatch, capsys):
     assert main(["estimate", *arguments, "--replicates", "4"]) == 0
     mean = capsys.readouterr().out.splitlines()[2].split("[")[1].rstrip("]").split()
     assert 0 < max(abs(float(entry)) for entry in mean) <= 1
-    assert preset("my_rows:mine", "maac_bench/Hopper-v0").actor.learning_rate == 3e-3
+    for task in ("maac_bench/Hopper-v0", "maac_bench/Walker2d-v0", "maac_bench/CartPole-v0"):
+        for size in ("paper", "small", "tiny"):
+            usual, own = (preset(name, task, size) for name in ("maac", "my_rows:mine"))
+            assert own.actor.learning_rate == 3e-3
+            rate = usual.actor.learning_rate
+            assert replace(own, actor=replace(own.actor, learning_rate=rate)) == usual
 
 
 def test_the_readmes_python_runs(tmp_path, monkeypatch):

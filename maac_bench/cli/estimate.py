@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 import analytic
 from analytic.lqg import Array
-from maac_bench.estimators import Settings, make_estimator
+from maac_bench.estimators import Estimator, EstimatorNoise, Settings, make_estimator
+from maac_bench.estimators.base import CriticRole
+from maac_bench.names import speaking
 from maac_bench.scoring import Score, expectation, score
+from maac_bench.streams import Streams
 from maac_bench.tasks import make_task, require_lqg
+from maac_bench.types import Gradient, Policy, Problem
 
 _CRITIC_SHARE = 0.5
+_UNLIKELY = 5.0  # standard errors: not seen by chance
 
 
 @dataclass(frozen=True)
@@ -58,24 +64,56 @@ class Estimate:
         best = analytic.optimal_gain(lqg)
         gain, values = self.gain_share * best, analytic.evaluate(lqg, self.critic_share * best)
         critic = analytic.QuadraticCritic(values.G, values.d)
-        try:
-            result = score(
-                task,
-                estimator,
-                gain=gain,
-                critic=critic,
-                samples=self.samples,
-                seeds=range(self.seed, self.seed + self.replicates),
-            )
-        except (ValueError, FloatingPointError):
-            raise
-        except Exception as error:  # whatever the user's own estimator raises
-            if ":" not in self.estimator:
-                raise
-            raise ValueError(
-                f"estimator {self.estimator!r} fails: {type(error).__name__}: {error}"
-            ) from error
-        print(describe(result, expectation(estimator, lqg, gain, critic)))
+        result = score(
+            task,
+            _Named(self.estimator, estimator) if ":" in self.estimator else estimator,
+            gain=gain,
+            critic=critic,
+            samples=self.samples,
+            seeds=range(self.seed, self.seed + self.replicates),
+        )
+        expected = expectation(estimator, lqg, gain, critic)
+        print(describe(result, expected))
+        if ":" in self.estimator and expected is not None:
+            _say_if_unlikely(result, expected, estimator.critic_role)
+
+
+def _say_if_unlikely(result: Score, expected: Array, role: CriticRole) -> None:
+    """A line where an estimate's mean is not that of the role which its author gave it."""
+    distance = np.linalg.norm(result.mean - expected) / np.linalg.norm(result.truth)
+    if distance > _UNLIKELY * result.bias_error:
+        print(
+            f"the mean estimate is {distance / result.bias_error:.0f} standard errors from what "
+            f"the critic_role {role!r} says it estimates; an estimator with another mean says 'own'"
+        )
+
+
+@dataclass(frozen=True)
+class _Named:
+    """An estimator of the user's own: what it raises is said to be its."""
+
+    name: str
+    own: Estimator
+
+    @property
+    def settings(self) -> Settings:
+        return self.own.settings
+
+    @property
+    def critic_role(self) -> CriticRole:
+        return self.own.critic_role
+
+    def draw(
+        self, streams: Streams, problem: Problem, policy: Policy, start: Tensor
+    ) -> EstimatorNoise:
+        with speaking(f"estimator {self.name!r}"):
+            return self.own.draw(streams, problem, policy, start)
+
+    def gradient(
+        self, problem: Problem, policy: Policy, start: Tensor, noise: EstimatorNoise
+    ) -> Gradient:
+        with speaking(f"estimator {self.name!r}"):
+            return tuple(self.own.gradient(problem, policy, start, noise))
 
 
 def describe(result: Score, expected: Array | None) -> str:

@@ -15,7 +15,8 @@ from maac_bench.cli.estimate import Estimate
 from maac_bench.cli.figures import Figure, List, Report
 from maac_bench.cli.runs import Compare, Evaluate, GradientError
 from maac_bench.cli.train import DEFAULT_ALGORITHM, DEFAULT_TASK, Train
-from maac_bench.presets import Size, preset
+from maac_bench.presets import preset
+from maac_bench.sizes import Size
 
 _QUESTION = "How good is the gradient when you differentiate through a learned model?"
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
+from maac_bench.names import module_digests
 from maac_bench.planning import PlannerSettings
 from maac_bench.run_evaluation import (
     begins_with,
@@ -19,7 +20,7 @@ from maac_bench.run_evaluation import (
     require_finite_returns,
 )
 from maac_bench.run_gradient_error import Measurement, gradient_error, summary
-from maac_bench.run_records import read_identity
+from maac_bench.run_records import changed_modules, read_identity
 from maac_bench.video import record_video, require_format, require_picture
 from reports import comparison_output, gradient_error_figure
 from reports.comparison import compare
@@ -56,6 +57,7 @@ class Evaluate:
         planner = self.planner if self.mpc else None
         # Opened once: a run that is training on must not change what is filmed.
         run = open_run(self.directory, self.rollout)
+        _say_what_changed(self.directory, run.name, run.rollouts)
         require_writable(self.directory)
         kind = "evaluation-mpc" if self.mpc else "evaluation"
         path = self.directory / f"{_result_name(kind, self.rollout)}.csv"
@@ -132,6 +134,12 @@ def _say_who_stopped(directory: Path, table: pd.DataFrame) -> None:
             print(f"left out: seed {seed} stopped in training; see its failure.json")
 
 
+def _say_what_changed(directory: Path, task: str, rollouts: int) -> None:
+    """A line for each of the task's modules that is not what the policies were trained with."""
+    for module in changed_modules(directory, rollouts, module_digests(task)):
+        print(f"{module} has changed since these policies were trained: this is what it says now")
+
+
 @dataclass(frozen=True)
 class Compare:
     """Compare runs, grouped by task and algorithm, after as many episodes as all have.
@@ -195,6 +203,7 @@ class GradientError:
         table = gradient_error(self.directory, asked, self.rollout).assign(**own)
         print(summary(table))
         _say_who_stopped(self.directory, table)
+        _say_what_changed(self.directory, table["task"][0], int(table["rollout"][0]))
         write_csv(table, path)
         use_style()
         gradient_error_figure.draw(path)

@@ -13,8 +13,9 @@ import torch
 import tyro
 
 from maac_bench.config import Config, leaves, to_dict
-from maac_bench.presets import Size, preset
+from maac_bench.presets import preset
 from maac_bench.run_checkpoints import checkpoint_rollouts
+from maac_bench.sizes import Size
 from maac_bench.training import RunSettings, train
 from reports.provenance import record
 

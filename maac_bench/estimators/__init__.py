@@ -14,7 +14,7 @@ from maac_bench.estimators.pathwise import (
 )
 from maac_bench.estimators.score_function import ScoreFunction
 from maac_bench.estimators.zeroth_order import ZerothOrder
-from maac_bench.names import lookup_own
+from maac_bench.names import make
 
 __all__ = ["ESTIMATORS", "Estimator", "EstimatorNoise", "Settings", "make_estimator"]
 
@@ -32,4 +32,4 @@ ESTIMATORS: dict[str, Callable[[Settings], Estimator]] = {
 
 def make_estimator(name: str, settings: Settings) -> Estimator:
     """The estimator of that name, also the user's own; ValueError naming the known ones if none."""
-    return lookup_own("estimator", name, ESTIMATORS)(settings)
+    return make("estimator", name, ESTIMATORS, Estimator, settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -83,6 +83,7 @@ def require_rewards(settings: Settings, estimator: str) -> None:
         raise ValueError(f"{estimator} has no critic and needs a horizon of at least 1")
 
 
+@runtime_checkable
 class Estimator(Protocol):
     """A policy-gradient estimator: draw the noise, then a deterministic function of it."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from analytic import double_integrator, random_lqg
-from maac_bench.names import import_module_of, lookup, lookup_own
+from maac_bench.names import import_module_of, lookup, make, module_file
 from maac_bench.tasks.base import Task, TensorDynamics, require_lqg, require_true
 from maac_bench.tasks.drawing import cart_pole_lines, double_integrator_lines, pendulum_lines
 from maac_bench.tasks.gymnasium_v5 import V5_OPTIONS, V5_TASKS, v5_task
@@ -74,7 +75,7 @@ _TENSOR_EPISODE_STEPS = 200
 
 def make_task(name: str) -> Task:
     """The task of that name, also the user's own; ValueError naming the known ones otherwise."""
-    return lookup_own("task", name, TASKS)()
+    return make("task", name, TASKS, Task)
 
 
 def make_env(name: str, **options: Any) -> gym.Env[Any, Any]:  # noqa: ANN401
@@ -85,6 +86,9 @@ def make_env(name: str, **options: Any) -> gym.Env[Any, Any]:  # noqa: ANN401
         options: for `gymnasium.make`, such as render_mode.
     """
     lookup("task", name, TASKS)
+    made = _own_environment(name)
+    if ":" in name and made in gym.registry:
+        return gym.make(made, **options)
     return gym.make(name, **V5_OPTIONS.get(name, {}), **options)
 
 
@@ -110,26 +114,15 @@ def make_training_task(name: str) -> TrainingTask:
     Raises:
         ValueError: unknown task, or one without a time limit, or with other spaces than vectors.
     """
-    try:
+    with _gymnasium_speaking(name):
         import_module_of(name)
-        known = name in TASKS
-        if not known:
+    task = make_task(name) if name in TASKS else None
+    with _gymnasium_speaking(name):
+        if task is None:
             _require_version(name)
-        env = make_env(name) if known else gym.make(name)
-    except (gym.error.Error, ModuleNotFoundError) as error:
-        absent, module = getattr(error, "name", None), name.partition(":")[0]
-        if absent and not f"{module}.".startswith(f"{absent}."):
-            raise ValueError(
-                f"task {name!r} cannot be made: its module needs {absent!r}"
-            ) from error
-        raise ValueError(
-            f"unknown task {name!r}: not registered with Gymnasium ({error}), "
-            f"and none of {', '.join(TASKS)}"
-        ) from error
-    except Exception as error:  # whatever the environment's own module raises
-        raise ValueError(
-            f"task {name!r} cannot be made: {type(error).__name__}: {error}"
-        ) from error
+        elif ":" in name:
+            _register_own(task)
+        env = gym.make(name) if task is None else make_env(name)
     steps = env.spec.max_episode_steps if env.spec is not None else None
     if steps is None:
         raise ValueError(f"task {name!r} has no time limit: register it with max_episode_steps")
@@ -139,16 +132,37 @@ def make_training_task(name: str) -> TrainingTask:
 
     def make(**options: Any) -> gym.Env[Any, Any]:  # noqa: ANN401
         options = {"disable_env_checker": True, **options}
-        env = make_env(name, **options) if known else gym.make(name, **options)
+        env = gym.make(name, **options) if task is None else make_env(name, **options)
         return env if unit else gym.wrappers.RescaleAction(env, np.float32(-1.0), np.float32(1.0))
 
-    if not known:
-        task = Task(name, size, len(scale.center), 0.99, unknown, unknown)
-        return TrainingTask(task, make, steps, learns_outcome=True)
-    task = make_task(name)
+    if task is None:
+        learned = Task(name, size, len(scale.center), 0.99, unknown, unknown)
+        return TrainingTask(learned, make, steps, learns_outcome=True)
     if ":" in name:
         require_fitting(task, name, size, len(scale.center))
     return TrainingTask(task if unit else with_unit_actions(task, scale), make, steps)
+
+
+@contextmanager
+def _gymnasium_speaking(name: str) -> Iterator[None]:
+    """Whatever Gymnasium or the user's module raises, in one line."""
+    try:
+        yield
+    except (gym.error.Error, ModuleNotFoundError) as error:
+        absent, module = getattr(error, "name", None), name.partition(":")[0]
+        if absent and not f"{module}.".startswith(f"{absent}."):
+            raise ValueError(
+                f"task {name!r} cannot be made: its module needs {absent!r}"
+            ) from error
+        where = f" of {module_file(name)}" if ":" in name and not absent else ""
+        raise ValueError(
+            f"unknown task {name!r}{where}: not registered with Gymnasium ({error}), "
+            f"and none of {', '.join(TASKS)}"
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise ValueError(
+            f"task {name!r} cannot be made: {type(error).__name__}: {error}"
+        ) from error
 
 
 def own_remarks(training: TrainingTask) -> list[str]:
@@ -177,6 +191,22 @@ def _require_version(name: str) -> None:
 def _tensor_env(name: str, **options: Any) -> TensorEnv:  # noqa: ANN401
     limit = _ACTION_LIMITS.get(name, 5.0)
     return TensorEnv(make_task(name), limit, _LINES.get(name), **options)
+
+
+def _own_environment(name: str) -> str:
+    """What Gymnasium calls an environment that is made of a row of the user's.
+
+    With the module in it: two modules may have rows of one name.
+    """
+    module, _, identifier = name.rpartition(":")
+    return f"{module.replace('.', '-')}/{identifier.replace('/', '-')}"
+
+
+def _register_own(task: Task) -> None:
+    """Give a row that the user's module adds an environment, if it has none and can be one."""
+    made, made_by_user = _own_environment(task.name), task.name.rpartition(":")[2]
+    if task.true is not None and not {made, made_by_user} & gym.registry.keys():
+        gym.register(made, partial(_tensor_env, task.name), max_episode_steps=_TENSOR_EPISODE_STEPS)
 
 
 def _register() -> None:

@@ -16,6 +16,7 @@ from maac_bench.config import (
 )
 from maac_bench.model_fitting import ModelConfig
 from maac_bench.presets import ALGORITHMS, preset
+from maac_bench.sizes import resized
 from maac_bench.tasks import TASKS
 from tests.maac_bench.trainers import PENDULUM
 
@@ -88,6 +89,15 @@ def test_the_variants_change_one_thing(size):
     assert differences("maac", "maac-plain-critic", size) == {"critic.layer_norm"}
     assert differences("maac", "maac-plain-model", size) == {"model.layer_norm"}
     assert differences("maac", "maac-plain", size) == {"critic.layer_norm", "model.layer_norm"}
+
+
+def test_few_members_stay_few():
+    """A share that rounds to none would mean all."""
+    config = preset("maac", PENDULUM)
+    model = replace(config.model, members=20, elites=2)
+    critic = replace(config.critic, target_members=1)
+    small = resized(replace(config, model=model, critic=critic), "small")
+    assert (small.model.elites, small.critic.target_members) == (1, 1)
 
 
 def test_steve_needs_two_critics_to_weigh_by():

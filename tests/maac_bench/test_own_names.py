@@ -19,7 +19,7 @@ import numpy as np
 import analytic
 from maac_bench.estimators import ESTIMATORS, Settings
 from maac_bench.estimators.pathwise import ModelAugmented
-from maac_bench.presets import ALGORITHMS
+from maac_bench.presets import ALGORITHMS, preset
 from maac_bench.tasks import TASKS, linear_quadratic_task
 
 lqg = analytic.random_lqg(3, 1, np.random.default_rng(5))
@@ -35,6 +35,10 @@ class Doubled(ModelAugmented):
         return tuple(2.0 * x for x in super().gradient(problem, policy, start, noise))
 
 
+class Undeclared(Doubled):
+    critic_role = "closes"
+
+
 class Broken(ModelAugmented):
     def gradient(self, problem, policy, start, noise):
         raise LookupError("no such thing")
@@ -45,17 +49,45 @@ class Flat(ModelAugmented):
         return tuple(x.flatten(1) for x in super().gradient(problem, policy, start, noise))
 
 
+class Complex(ModelAugmented):
+    def gradient(self, problem, policy, start, noise):
+        return tuple(x + 1j for x in super().gradient(problem, policy, start, noise))
+
+
+class Nothing(ModelAugmented):
+    def gradient(self, problem, policy, start, noise):
+        return iter(())
+
+
+class Refusing(ModelAugmented):
+    def draw(self, streams, problem, policy, start):
+        return int("two")
+
+
+class Roleless:
+    def __init__(self, settings):
+        self.settings = settings
+
+
 ESTIMATORS["{name}:doubled"] = Doubled
+ESTIMATORS["{name}:undeclared"] = Undeclared
+ESTIMATORS["{name}:complex"] = Complex
+ESTIMATORS["{name}:nothing"] = Nothing
+ESTIMATORS["{name}:refusing"] = Refusing
+ESTIMATORS["{name}:roleless"] = Roleless
+ESTIMATORS["{name}:number"] = 3
 ESTIMATORS["{name}:broken"] = Broken
 ESTIMATORS["{name}:flat"] = Flat
 
 
-def hasty():
-    base = ALGORITHMS["sac"]()
+def hasty(task, size):
+    base = preset("sac", task, size)
     return replace(base, actor=replace(base.actor, learning_rate=0.01))
 
 
 ALGORITHMS["{name}:hasty"] = hasty
+ALGORITHMS["{name}:table"] = lambda task, size: dict(task=task)
+ALGORITHMS["{name}:sizeless"] = lambda task: preset("sac", task)
 """
 
 
@@ -95,12 +127,25 @@ def test_an_lqg_and_an_estimator_of_ones_own_are_scored(capsys, module):
     assert found[1] == pytest.approx([2 * entry for entry in found[0]], abs=2e-4)
 
 
+@pytest.mark.parametrize(("name", "said"), [("doubled", False), ("undeclared", True)])
+def test_a_mean_that_is_not_that_of_its_role_is_said(capsys, module, name, said):
+    arguments = ("--task", f"{module}:Three-v0", "--estimator", f"{module}:{name}")
+    _, output, _ = estimate(capsys, *arguments, "--samples", "2000")
+    assert ("standard errors from what the critic_role 'closes' says" in output) == said
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--estimator", "{}:broken"], "broken' fails: LookupError: no such thing"),
-        (["--estimator", "{}:flat"], "here one of [8, 1, 2]; it gave [8, 2]"),
-        (["--estimator", "{}:none"], "choose from pathwise, dpg"),
+        (["--estimator", "{}:broken"], "broken' raises LookupError: no such thing"),
+        (["--estimator", "{}:flat"], "[8, 1, 2]; it gave torch.float32 of [8, 2]"),
+        (["--estimator", "{}:complex"], "it gave torch.complex64 of [8, 1, 2]"),
+        (["--estimator", "{}:nothing"], "here one of [8, 1, 2]; it gave none"),
+        (["--estimator", "{}:refusing"], "refusing' raises ValueError: invalid literal for int()"),
+        (["--estimator", "{}:roleless"], "than maac_bench.estimators.base.Estimator describes"),
+        (["--estimator", "{}:number"], "its row raises TypeError: 'int' object is not callable"),
+        (["--estimator", "{}:none"], ".py adds no such row; choose from pathwise, dpg"),
+        (["--estimator", "random:mine"], "random.py adds no such row; choose from pathwise"),
         (["--estimator", "no_such_module:x"], "its module raises ModuleNotFoundError: No module"),
         (["--task", "{}:None-v0"], "choose from maac_bench/DoubleIntegrator-v0"),
     ],
@@ -122,6 +167,55 @@ def test_an_algorithm_of_ones_own_is_trained(module, tmp_path):
     assert identity["algorithm"] == f"{module}:hasty"
     assert identity["config"]["critic"]["unit"] == 3
     assert identity["config"]["actor"]["horizon"] == 0
+    assert identity["config"]["actor"]["learning_rate"] == 0.01  # not that of its size
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "message"),
+    [
+        ("table", "than maac_bench.config.Config describes: dict"),
+        ("sizeless", "its row raises TypeError: "),
+        ("none", ".py adds no such row; choose from sac, mbpo"),
+    ],
+)
+def test_an_algorithm_that_is_none_is_named(module, capsys, tmp_path, algorithm, message):
+    command = ["train", "--algo", f"{module}:{algorithm}", "--rollouts", "1"]
+    assert main([*command, "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_module_that_ends_the_program_is_named(capsys, tmp_path, monkeypatch):
+    (tmp_path / "quitting_module.py").write_text("import sys\nsys.exit(3)\n")
+    monkeypatch.chdir(tmp_path)
+    status, _, error = estimate(capsys, "--estimator", "quitting_module:x")
+    assert status == 2
+    assert "its module raises SystemExit: 3" in error
+
+
+def test_an_lqg_of_ones_own_is_an_environment_as_well(module, tmp_path, capsys):
+    """Its dynamics need no comparison: the environment is made of them."""
+    run = str(tmp_path / "run")
+    command = ["train", "--task", f"{module}:Three-v0", "--algo", f"{module}:hasty"]
+    sizes = ["--size", "tiny", "--compile", "no", "--rollouts", "1", "--out", run]
+    assert main([*command, *sizes]) == 0
+    assert "row" not in capsys.readouterr().out
+    assert main(["evaluate", run, "--episodes", "1"]) == 0
+
+
+def test_a_module_that_has_changed_is_named_when_policies_are_tested(module, tmp_path, capsys):
+    run, file = str(tmp_path / "run"), tmp_path / f"{module}.py"
+    command = ["train", "--task", f"{module}:Three-v0", "--algo", "sac"]
+    sizes = ["--size", "tiny", "--compile", "no", "--rollouts", "1", "--out", run]
+    assert main([*command, *sizes]) == 0
+    told = []
+    for addition in ("", "\n# another\n"):
+        file.write_text(file.read_text() + addition)
+        capsys.readouterr()
+        assert main(["evaluate", run, "--episodes", "1"]) == 0
+        told.append(f"{module} has changed since these policies" in capsys.readouterr().out)
+    assert told == [False, True]
 
 
 def test_a_module_that_has_changed_is_named_when_a_run_goes_on(module, tmp_path, capsys):

@@ -196,9 +196,66 @@ def test_true_dynamics_are_compared_with_the_environments_steps(row):
     assert own_remarks(row(true=TensorDynamics(Sliding(), None))) == []
     (remark,) = own_remarks(row(true=TensorDynamics(Sliding(1.5), None)))
     assert "true dynamics of" in remark
-    # Pushes are uniform in +-0.5; half of one is missing in one of two entries.
+    # Pushes are uniform in +-0.5; half of one is missing in the velocity.
     difference = float(remark.partition("environment's by ")[2].split()[0])
-    assert difference == pytest.approx(0.5 * 0.5 / 3**0.5 / 2**0.5, rel=0.1)
+    assert difference == pytest.approx(0.5 * 0.5 / 3**0.5, rel=0.1)
+    assert "in feature 1 of the state" in remark
+
+
+class Creeping(Slide):
+    """The same with a third entry that moves by thousandths."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        state, info = super().reset(seed=seed)
+        self.state = np.append(state, np.float32(0.0))
+        return self.state, info
+
+    def step(self, action):
+        small = self.state[2] + 1e-3 * action[0]
+        self.state = self.state[:2]
+        state, paid, ended, _, info = super().step(action)
+        self.state = np.append(state, np.float32(small))
+        return self.state, paid, ended, False, info
+
+
+class ThreeEntries(NamedTuple):
+    """Its dynamics; `sign` is which way the small entry moves."""
+
+    sign: float
+
+    def step(self, state, action, noise):
+        position, velocity, small = state.unbind(-1)
+        push = action[..., 0]
+        moved = (position + 0.1 * velocity, velocity + push, small + 1e-3 * self.sign * push)
+        return torch.stack(moved, dim=-1) + noise.normal
+
+
+def test_an_entry_on_a_small_scale_is_compared_on_its_own(row, monkeypatch):
+    monkeypatch.setattr(gym.registry["Slide-v0"], "entry_point", Creeping)
+    assert own_remarks(row(state_size=3, true=TensorDynamics(ThreeEntries(1.0), None))) == []
+    (remark,) = own_remarks(row(state_size=3, true=TensorDynamics(ThreeEntries(-1.0), None)))
+    assert "in feature 2 of the state" in remark
+
+
+def test_small_rewards_are_compared_on_their_own_scale(row, monkeypatch):
+    class Cheap(Slide):
+        def step(self, action):
+            state, paid, *rest = super().step(action)
+            return state, 1e-4 * paid, *rest
+
+    monkeypatch.setattr(gym.registry["Slide-v0"], "entry_point", Cheap)
+    assert own_remarks(row(reward=lambda s, a, n: 1e-4 * reward(s, a, n))) == []
+    (remark,) = own_remarks(row(reward=lambda s, a, n: 2e-4 * reward(s, a, n)))
+    assert "differs from the environment's by" in remark
+
+
+class Pair:
+    """Gives more than the next states."""
+
+    def step(self, state, action, noise):
+        return state, action
 
 
 @pytest.mark.parametrize(
@@ -206,6 +263,7 @@ def test_true_dynamics_are_compared_with_the_environments_steps(row):
     [
         (Sliding("x"), "true dynamics of the row of task .* fail on tensors: "),
         (LinearGaussianDynamics(torch.eye(2), torch.ones(3, 1), torch.eye(2)), "fail on tensors"),
+        (Pair(), "must give next states of the states' shape .* they gave tuple"),
     ],
 )
 def test_true_dynamics_that_cannot_be_used_are_refused(row, dynamics, message):
@@ -221,3 +279,28 @@ def test_a_discount_that_replaces_the_rows_is_said(row, tmp_path, capsys, discou
     train(RunSettings(NAME, "sac", (0,), 1, tmp_path, compiled=False), config, {})
     said = "discount 0.98 is used, not 0.9 of" in capsys.readouterr().out
     assert said == (discount == 0.98)
+
+
+def test_a_discount_that_nobody_stated_is_not_missed(row, tmp_path, capsys, monkeypatch):
+    """Where a task has no row, its discount is this package's."""
+    row()
+    monkeypatch.delitem(TASKS, NAME)
+    config = replace(tiny_config("sac"), discount=0.98)
+    train(RunSettings(NAME, "sac", (0,), 1, tmp_path, compiled=False), config, {})
+    assert "discount" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("make_row", "message"),
+    [
+        (lambda: None, "gives something else than maac_bench.tasks.base.Task describes: NoneType"),
+        (lambda: {}["key"], "its row raises KeyError: 'key'"),
+        (3, "its row raises TypeError: 'int' object is not callable"),
+        (lambda: RIGHT._replace(discount=None), "has the discount None, not in"),
+    ],
+)
+def test_a_row_that_makes_no_task_is_named(row, monkeypatch, make_row, message):
+    row()
+    monkeypatch.setitem(TASKS, NAME, make_row)
+    with pytest.raises(ValueError, match=message):
+        make_training_task(NAME)

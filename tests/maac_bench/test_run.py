@@ -212,6 +212,27 @@ def test_another_commit_that_continues_a_run_is_recorded(tmp_path, opened):
     assert continued() == [("def", 4), ("jkl", 6)], "nothing is left of the sixth as it was"
 
 
+def test_modules_are_compared_with_those_of_what_is_left_of_a_run(tmp_path, opened):
+    """Not with those of a rollout whose checkpoint is gone."""
+
+    def changed(module, *rollouts):
+        run = opened(tmp_path, provenance={"commit": "abc", "modules": {"mine": module}})
+        run.load()
+        found = run.changed_modules()
+        for rollout in rollouts:
+            reach(run, rollout)
+        run.close()
+        return found
+
+    assert changed("one", 1, 2) == []
+    assert changed("two", 3) == ["mine"]
+    assert changed("two") == []
+    for lost in (tmp_path / "checkpoint").glob("rollout-000003.*"):
+        lost.unlink()
+    assert changed("one") == []
+    assert changed("two") == ["mine"]
+
+
 @pytest.mark.parametrize(
     ("lose", "message"),
     [
