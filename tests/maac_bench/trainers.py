@@ -30,7 +30,9 @@ def tiny_config(algorithm: str = "maac", **data: int) -> Config:
     return replace(
         config,
         actor=replace(config.actor, hidden=(8,), horizon=min(2, config.actor.horizon)),
-        critic=replace(config.critic, hidden=(8,)),
+        critic=replace(
+            config.critic, hidden=(8,), target_members=min(2, config.critic.target_members)
+        ),
         model=replace(
             config.model,
             hidden=(8,),
