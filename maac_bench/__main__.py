@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from maac_bench.threads import wait_briefly
@@ -37,10 +38,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def run() -> None:
+    """The program: `main`, and no Ctrl-C once it is over, which many press twice."""
+    status = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(status)
+
+
 def _fail(message: str, status: int) -> int:
     print(f"maac-bench: {' '.join(message.split())}", file=sys.stderr)
     return status
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

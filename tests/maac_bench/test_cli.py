@@ -142,6 +142,19 @@ def test_redrawing_reads_no_runs(capsys, tmp_path):
     assert "leave out --runs" in error
 
 
+def test_a_second_interruption_comes_too_late():
+    """While the interpreter takes its leave."""
+    code = (
+        "import atexit, os, signal\n"
+        "from maac_bench import __main__ as program\n"
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "program.main = lambda: 130\n"
+        "program.run()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (130, "")
+
+
 def test_interruption_has_its_own_status(capsys, monkeypatch):
     def interrupt(*_arguments, **_options):
         raise KeyboardInterrupt
