@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,12 @@ from matplotlib.figure import Figure
 from reports import provenance
 from reports.files import read_csv
 from reports.statistics import interval_note, iqm_band
-from reports.style import BLACK
+from reports.style import BLACK, write_below
 
 _DATA = ["task", "algo", "seed", "episode", "env_steps", "return"]
 _X = {"episode": "episodes", "env_steps": "environment steps"}
 # Letters in the width of a figure of one task, and what a line and gaps take of them.
 _LEGEND, _KEY = 130, 6
-# The same of the smaller ones below.
-_CAPTION = 150
 _SUMMARY = ["task", "algo", "measure", "n", "iqm", "low", "high"]
 
 
@@ -55,9 +52,7 @@ def curve_figure(folder: Path, colors: Mapping[str, str]) -> Figure:
         upper.set_title(task, fontsize=9)
     grid[0, 0].set_ylabel("evaluation return (mean action)")
     _legend_above(figure, grid[0])
-    text = provenance.caption(origin, _note(data, origin))
-    lines = [textwrap.fill(line, _CAPTION) for line in text.splitlines()]
-    figure.supxlabel("\n".join(lines), fontsize=7)
+    write_below(figure, provenance.caption(origin, _note(data, origin)))
     return figure
 
 
@@ -77,7 +72,7 @@ def comparison_figure(data: pd.DataFrame, colors: Mapping[str, str], note: str) 
         axes.set_title(task, fontsize=9)
     grid[0, 0].set_ylabel("evaluation return (mean action)")
     _legend_above(figure, grid[0])
-    figure.supxlabel(note, fontsize=7)
+    write_below(figure, note)
     return figure
 
 

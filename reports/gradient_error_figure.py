@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from reports.files import read_csv
-from reports.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, save
+from reports.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, save, write_below
 
 _COLORS = {
     "model": BLUE,
@@ -56,7 +56,7 @@ def draw(path: Path) -> None:
     note += f"{data['seed'].nunique()} seeds (dots), {first['samples']} start states each, "
     note += f"{first['replicates']} rollouts from each · "
     note += f"reference: {first['reference_steps']} true steps, {first['through']}"
-    figure.supxlabel(note, fontsize=8)
+    write_below(figure, note, 8)
     save(figure, path.with_suffix(""))
 
 

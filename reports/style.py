@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -25,6 +26,8 @@ BLUE, ORANGE, GREEN, PURPLE, RED, SKY, BLACK, GREY = (
     "#000000",
     "#8A8A8A",
 )
+# The width of a letter of small print, in parts of its size.
+_LETTER = 0.55
 PALETTE = (BLUE, SKY, GREEN, GREY, BLACK, PURPLE, ORANGE, RED)
 
 
@@ -67,6 +70,19 @@ def draw_band(axes: Axes, band: pd.DataFrame, by: str, color: str, label: str) -
     """A mean with its interval, from `statistics.mean_band`."""
     axes.plot(band[by], band["mean"], color=color, label=label, marker="o", ms=2.5, lw=1.4)
     axes.fill_between(band[by], band["low"], band["high"], color=color, alpha=0.18, lw=0)
+
+
+def write_below(figure: Figure, text: str, size: float = 7.0) -> None:
+    """Lines of small print under a figure, broken where they would run over its edges.
+
+    Args:
+        figure: not yet laid out.
+        text: line by line.
+        size: of the letters, in points.
+    """
+    letters = int(figure.get_figwidth() * 72 / (_LETTER * size))
+    lines = [textwrap.fill(line, letters) for line in text.splitlines()]
+    figure.supxlabel("\n".join(lines), fontsize=size)
 
 
 def save(figure: Figure, path: Path) -> None:

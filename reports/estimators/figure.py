@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 
 from reports import provenance
 from reports.files import read_csv
-from reports.style import GREY, PALETTE, save
+from reports.style import GREY, PALETTE, save, write_below
 
 _MARKERS = ("o", "s", "^", "D")
 _COLUMNS = [
@@ -73,5 +73,5 @@ def draw(folder: Path) -> None:
         f"{settings['replicates'] - 1}) · H = {settings['horizon']} with a stale critic, "
         "dpg H = 0, those without a critic the full horizon"
     )
-    figure.supxlabel(provenance.caption(origin, note), fontsize=8)
+    write_below(figure, provenance.caption(origin, note), 8)
     save(figure, folder / "estimators")

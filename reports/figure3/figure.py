@@ -14,7 +14,19 @@ from matplotlib.figure import Figure
 from reports import provenance
 from reports.files import read_csv
 from reports.statistics import interval_note, mean_band
-from reports.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, draw_band, save
+from reports.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    draw_band,
+    save,
+    write_below,
+)
 
 # One case in which the learned model's error first falls and then rises, one in which it does not.
 CASES = (("few", "poor"), ("few", "near-optimal"))
@@ -91,7 +103,7 @@ def _main_figure(tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any]) 
         axes.legend(loc=corner, fontsize=7)
     grid[1, 2].legend(loc="lower left", fontsize=7, ncols=2)
     grid[0, 3].legend(loc="upper left", fontsize=7)
-    figure.supxlabel(provenance.caption(origin, _note(tables["data"], origin)), fontsize=8)
+    write_below(figure, provenance.caption(origin, _note(tables["data"], origin)), 8)
     return figure
 
 
@@ -177,7 +189,7 @@ def _regimes_figure(tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any
     for axes in grid[:-1].flat:
         axes.set_xlabel("")
     grid[0, 0].legend(*grid[0, 0].get_legend_handles_labels())
-    figure.supxlabel(provenance.caption(origin, _note(data, origin)), fontsize=8)
+    write_below(figure, provenance.caption(origin, _note(data, origin)), 8)
     return figure
 
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from reports import provenance
 from reports.files import read_csv
-from reports.style import GREY, save
+from reports.style import GREY, save, write_below
 
 
 class Panel(NamedTuple):
@@ -69,7 +69,7 @@ def draw(folder: Path) -> None:
     grid[1, 2].set_ylabel("L1 error of mean gradients,\ntrue ones from returns")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-    figure.supxlabel(provenance.caption(origin, _note(data, origin)), fontsize=7)
+    write_below(figure, provenance.caption(origin, _note(data, origin)))
     save(figure, folder / "gradient_error")
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from reports import provenance
 from reports.files import read_csv
-from reports.style import BLUE, ORANGE, save
+from reports.style import BLUE, ORANGE, save, write_below
 
 _NAMES = {0: ("policy's mean action", BLUE), 1: ("planning (CEM)", ORANGE)}
 
@@ -45,7 +45,7 @@ def draw(folder: Path) -> None:
         f"{', '.join(map(str, size['seeds']))}, {size['episodes']} episodes each\n"
         f"dots: episodes, a column per seed; bar: mean over seeds · {provenance.policies(origin)}"
     )
-    figure.supxlabel(provenance.caption(origin, note), fontsize=7)
+    write_below(figure, provenance.caption(origin, note))
     save(figure, folder / "table1")
 
 
