@@ -126,6 +126,7 @@ SECTIONS = {
             "paper-size",
             "paper-size-critic-unit",
             "paper-size-gpu-h0",
+            "paper-size-tf32-31",
             "paper-size-tf32",
             "paper",
         ),

@@ -5,7 +5,9 @@ from matplotlib import pyplot as plt
 
 from reports.style import write_below
 
-WORDS = "maac_bench/HalfCheetah-v0 · 128 start states x 500 · reduced: the paper's nets and updates "
+WORDS = (
+    "maac_bench/HalfCheetah-v0 · 128 start states x 500 · reduced: the paper's nets and updates "
+)
 
 
 @pytest.mark.parametrize(("width", "size"), [(8.0, 7.0), (11.0, 7.0), (9.0, 8.0)])
