@@ -61,6 +61,17 @@ def _early(task: str, algorithm: str) -> Size:
     return Size(training, (10, 20))
 
 
+def _last(training: Profile, episodes: int) -> Size:
+    """A run that ends after so many episodes, since its last checkpoint is what is measured."""
+    (algorithm,) = training.algorithms
+    shortened = replace(
+        training,
+        tasks={"maac_bench/HalfCheetah-v0": episodes},
+        label=f"{algorithm}; {training.label}",
+    )
+    return Size(shortened, (episodes,))
+
+
 PROFILES = {
     "mujoco": Size(_TRAINED["mujoco"], (10, 20, 30, 40, 50)),
     # Whether the gradient gains where the critics are trained along the actor's own rollout.
@@ -82,24 +93,10 @@ PROFILES = {
     # And with the critics with which most is learned.
     "paper-size-critic-unit": Size(paper_size(("maac-scaled-critic",)), (10, 20, 30, 40, 50)),
     # Whether an agent whose actor never saw the model has another gradient to follow.
-    "paper-size-gpu-h0": Size(
-        replace(
-            paper_size_gpu(("maac-h0",)),
-            # Its last checkpoint is measured, so it ends there.
-            tasks={"maac_bench/HalfCheetah-v0": 47},
-            label="maac-h0; " + paper_size_gpu(("maac-h0",)).label,
-        ),
-        (47,),
-    ),
-    # And the policies with the highest returns, whose actors did.
-    "paper-size-tf32": Size(
-        replace(
-            paper_size_tf32((3, 4), "paper-gpu-seeds-3-4"),
-            tasks={"maac_bench/HalfCheetah-v0": 45},
-            label="maac-scaled-critic-tf32; " + paper_size_gpu(()).label,
-        ),
-        (31, 45),
-    ),
+    "paper-size-gpu-h0": _last(paper_size_gpu(("maac-h0",)), 47),
+    # And the policies with the highest returns, whose actors did, on their way and at the end.
+    "paper-size-tf32-31": _last(paper_size_tf32((3, 4), "paper-gpu-seeds-3-4"), 31),
+    "paper-size-tf32": _last(paper_size_tf32((3, 4), "paper-gpu-seeds-3-4"), 45),
     "paper": Size(_TRAINED["paper"], (10, 20, 50, 100, 200)),
 }
 
