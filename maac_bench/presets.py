@@ -6,11 +6,19 @@ entry of docs/deviations.md.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from maac_bench.config import ActorSettings, Config, CriticSettings, DataSettings
+from maac_bench.config import (
+    ActorSettings,
+    Config,
+    CriticSettings,
+    DataSettings,
+    from_dict,
+    to_dict,
+)
 from maac_bench.model_fitting import ModelConfig
 from maac_bench.names import make
 from maac_bench.sizes import Size, resized
@@ -264,4 +272,20 @@ def preset(algorithm: str, task: str, size: Size = "paper") -> Config:
     Raises:
         ValueError: an unknown name; the message lists the known ones.
     """
-    return make("algorithm", algorithm, ALGORITHMS, Config, task, size)
+    config = make("algorithm", algorithm, ALGORITHMS, Config, task, size)
+    if ":" in algorithm:
+        _require_plain(config, algorithm)
+    return config
+
+
+def _require_plain(config: Config, algorithm: str) -> None:
+    """ValueError if a configuration of the user's would not be read back from its file."""
+    try:
+        again = from_dict(json.loads(json.dumps(to_dict(config))))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the row of algorithm {algorithm!r} cannot be kept: {error}") from error
+    if again != config:
+        raise ValueError(
+            f"the row of algorithm {algorithm!r} cannot be kept: it needs plain Config, settings "
+            "and numbers"
+        )

@@ -68,6 +68,8 @@ def changed_modules(path: Path, rollouts: int, now: Mapping[str, str]) -> list[s
         rollouts: after how many.
         now: `names.module_digests` of those that are used.
     """
+    if not now:
+        return []
     before = record_at(path, rollouts).get("modules", {})
     return [name for name, digest in now.items() if before.get(name, digest) != digest]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ import analytic
 from analytic.lqg import Array
 from maac_bench.critics import QuadraticCritic
 from maac_bench.estimators import Estimator
-from maac_bench.estimators.base import CriticRole
+from maac_bench.estimators.base import require_role
 from maac_bench.policies import LinearGaussian
 from maac_bench.streams import Streams
 from maac_bench.tasks import Task, require_lqg, require_true
@@ -54,9 +54,8 @@ def expectation(
     None for an estimator whose target is its own.
     """
     horizon = estimator.settings.horizon
-    role, roles = estimator.critic_role, get_args(CriticRole)
-    if role not in roles:
-        raise ValueError(f"unknown critic_role {role!r}; choose from {', '.join(roles)}")
+    require_role(estimator)
+    role = estimator.critic_role
     if role == "own":
         return None
     if role == "closes":
@@ -146,14 +145,17 @@ def _fitting(found: Iterable[object], policy: LinearGaussian) -> list[Tensor]:
         isinstance(part, Tensor)
         and isinstance(parameter, Tensor)
         and part.is_floating_point()
+        and part.layout == torch.strided
         and part.shape == parameter.shape
         for part, parameter in zip_longest(parts, policy.parameters)
     ]
     if all(fits):
-        return [part for part in parts if isinstance(part, Tensor)]
+        return [part.detach() for part in parts if isinstance(part, Tensor)]
     wanted = ", ".join(str(list(parameter.shape)) for parameter in policy.parameters)
     gave = ", ".join(
-        f"{part.dtype} of {list(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
+        f"{part.dtype} ({part.layout}) of {list(part.shape)}"
+        if isinstance(part, Tensor)
+        else type(part).__name__
         for part in parts
     )
     raise ValueError(

@@ -91,8 +91,8 @@ def test_the_readmes_own_rows_are_used(tmp_path, monkeypatch, capsys):
     for task in ("maac_bench/Hopper-v0", "maac_bench/Walker2d-v0", "maac_bench/CartPole-v0"):
         for size in ("paper", "small", "tiny"):
             usual, own = (preset(name, task, size) for name in ("maac", "my_rows:mine"))
-            assert own.actor.learning_rate == 3e-3
             rate = usual.actor.learning_rate
+            assert own.actor.learning_rate == 10 * rate
             assert replace(own, actor=replace(own.actor, learning_rate=rate)) == usual
 
 

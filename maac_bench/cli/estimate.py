@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -18,7 +19,9 @@ from maac_bench.tasks import make_task, require_lqg
 from maac_bench.types import Gradient, Policy, Problem
 
 _CRITIC_SHARE = 0.5
-_UNLIKELY = 5.0  # standard errors: not seen by chance
+# Standard errors, of as many estimates at least: not seen by chance.
+_UNLIKELY, _ENOUGH = 5.0, 8
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -74,17 +77,18 @@ class Estimate:
         )
         expected = expectation(estimator, lqg, gain, critic)
         print(describe(result, expected))
-        if ":" in self.estimator and expected is not None:
+        if ":" in self.estimator and expected is not None and self.replicates >= _ENOUGH:
             _say_if_unlikely(result, expected, estimator.critic_role)
 
 
 def _say_if_unlikely(result: Score, expected: Array, role: CriticRole) -> None:
     """A line where an estimate's mean is not that of the role which its author gave it."""
     distance = np.linalg.norm(result.mean - expected) / np.linalg.norm(result.truth)
-    if distance > _UNLIKELY * result.bias_error:
+    if distance > max(_UNLIKELY * result.bias_error, _ROUNDING):
         print(
-            f"the mean estimate is {distance / result.bias_error:.0f} standard errors from what "
-            f"the critic_role {role!r} says it estimates; an estimator with another mean says 'own'"
+            f"the mean estimate is {distance:.3g} ± {result.bias_error:.2g} of the gradient's "
+            f"length from what the critic_role {role!r} says it "
+            "estimates; an estimator with another mean says 'own'"
         )
 
 
@@ -113,7 +117,8 @@ class _Named:
         self, problem: Problem, policy: Policy, start: Tensor, noise: EstimatorNoise
     ) -> Gradient:
         with speaking(f"estimator {self.name!r}"):
-            return tuple(self.own.gradient(problem, policy, start, noise))
+            found: Any = self.own.gradient(problem, policy, start, noise)
+            return (found,) if isinstance(found, Tensor) else tuple(found)
 
 
 def describe(result: Score, expected: Array | None) -> str:

@@ -203,8 +203,8 @@ class GradientError:
         table = gradient_error(self.directory, asked, self.rollout).assign(**own)
         print(summary(table))
         _say_who_stopped(self.directory, table)
-        _say_what_changed(self.directory, table["task"][0], int(table["rollout"][0]))
         write_csv(table, path)
+        _say_what_changed(self.directory, table["task"][0], int(table["rollout"][0]))
         use_style()
         gradient_error_figure.draw(path)
 

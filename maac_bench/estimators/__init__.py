@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from maac_bench.estimators.base import Estimator, EstimatorNoise, Settings
+from maac_bench.estimators.base import Estimator, EstimatorNoise, Settings, require_role
 from maac_bench.estimators.combined import InverseVariance
 from maac_bench.estimators.pathwise import (
     BackpropagationThroughTime,
@@ -32,4 +32,11 @@ ESTIMATORS: dict[str, Callable[[Settings], Estimator]] = {
 
 def make_estimator(name: str, settings: Settings) -> Estimator:
     """The estimator of that name, also the user's own; ValueError naming the known ones if none."""
-    return make("estimator", name, ESTIMATORS, Estimator, settings)
+    estimator = make("estimator", name, ESTIMATORS, Estimator, settings)
+    require_role(estimator)
+    if not isinstance(estimator.settings, Settings):
+        raise ValueError(
+            f"the settings of estimator {name!r} are no Settings but "
+            f"{type(estimator.settings).__name__}"
+        )
+    return estimator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -114,6 +114,15 @@ class Estimator(Protocol):
         Returns:
             One tensor per policy parameter, each of that parameter's shape.
         """
+
+
+def require_role(estimator: Estimator) -> None:
+    """ValueError naming the roles if an estimator's is none: another one has another target."""
+    roles = get_args(CriticRole)
+    if estimator.critic_role not in roles:
+        raise ValueError(
+            f"unknown critic_role {estimator.critic_role!r}; choose from {', '.join(roles)}"
+        )
 
 
 def draw_noise(

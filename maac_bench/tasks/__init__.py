@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +19,7 @@ from maac_bench.tasks.gymnasium_v5 import V5_OPTIONS, V5_TASKS, v5_task
 from maac_bench.tasks.linear_quadratic import LinearGaussianDynamics, linear_quadratic_task
 from maac_bench.tasks.mujoco_paper import EPISODE_STEPS, PAPER_TASKS, paper_task
 from maac_bench.tasks.mujoco_warnings import install as _install_warnings
-from maac_bench.tasks.own import remarks, require_fitting
+from maac_bench.tasks.own import remarks, require_fitting, require_whole
 from maac_bench.tasks.swing_up import CART_POLE, PENDULUM, cart_pole_task, pendulum_task
 from maac_bench.tasks.tensor_env import TensorEnv
 from maac_bench.tasks.training import (
@@ -75,7 +76,10 @@ _TENSOR_EPISODE_STEPS = 200
 
 def make_task(name: str) -> Task:
     """The task of that name, also the user's own; ValueError naming the known ones otherwise."""
-    return make("task", name, TASKS, Task)
+    task = make("task", name, TASKS, Task)
+    if ":" in name:
+        require_whole(task, name)
+    return task
 
 
 def make_env(name: str, **options: Any) -> gym.Env[Any, Any]:  # noqa: ANN401
@@ -86,8 +90,7 @@ def make_env(name: str, **options: Any) -> gym.Env[Any, Any]:  # noqa: ANN401
         options: for `gymnasium.make`, such as render_mode.
     """
     lookup("task", name, TASKS)
-    made = _own_environment(name)
-    if ":" in name and made in gym.registry:
+    if ":" in name and (made := _made_of_row(name)):
         return gym.make(made, **options)
     return gym.make(name, **V5_OPTIONS.get(name, {}), **options)
 
@@ -120,8 +123,6 @@ def make_training_task(name: str) -> TrainingTask:
     with _gymnasium_speaking(name):
         if task is None:
             _require_version(name)
-        elif ":" in name:
-            _register_own(task)
         env = gym.make(name) if task is None else make_env(name)
     steps = env.spec.max_episode_steps if env.spec is not None else None
     if steps is None:
@@ -173,9 +174,15 @@ def own_remarks(training: TrainingTask) -> list[str]:
     """
     if ":" not in training.task.name or training.learns_outcome:
         return []
+    lines = []
+    if _made_of_row(training.task.name):
+        lines.append(
+            f"no environment of {training.task.name} is registered: it is made of its row, "
+            f"{training.steps} steps long"
+        )
     env = training.make()
     try:
-        return remarks(training.task, env)
+        return [*lines, *remarks(training.task, env)]
     finally:
         env.close()
 
@@ -193,20 +200,23 @@ def _tensor_env(name: str, **options: Any) -> TensorEnv:  # noqa: ANN401
     return TensorEnv(make_task(name), limit, _LINES.get(name), **options)
 
 
-def _own_environment(name: str) -> str:
-    """What Gymnasium calls an environment that is made of a row of the user's.
+def _made_of_row(name: str) -> str | None:
+    """Gymnasium's name for the environment of a row of the user's, if it is made of the row.
 
-    With the module in it: two modules may have rows of one name.
+    That is one with dynamics, for which the user's module registers no environment.
     """
-    module, _, identifier = name.rpartition(":")
-    return f"{module.replace('.', '-')}/{identifier.replace('/', '-')}"
-
-
-def _register_own(task: Task) -> None:
-    """Give a row that the user's module adds an environment, if it has none and can be one."""
-    made, made_by_user = _own_environment(task.name), task.name.rpartition(":")[2]
-    if task.true is not None and not {made, made_by_user} & gym.registry.keys():
-        gym.register(made, partial(_tensor_env, task.name), max_episode_steps=_TENSOR_EPISODE_STEPS)
+    identifier = name.rpartition(":")[2]
+    if make_task(name).true is None or identifier in gym.registry:
+        return None
+    base = identifier.rpartition("-v")[0] or identifier
+    if versions := [known for known in gym.registry if known.rpartition("-v")[0] == base]:
+        raise ValueError(f"the row of task {name!r} is of no version of {', '.join(versions)}")
+    # With the module in it: two modules may have rows of one name.
+    plain = re.sub(r"[^\w-]", "-", name)
+    made = f"maac-bench-row/{plain}"
+    if made not in gym.registry:
+        gym.register(made, partial(_tensor_env, name), max_episode_steps=_TENSOR_EPISODE_STEPS)
+    return made
 
 
 def _register() -> None:

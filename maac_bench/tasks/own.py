@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maac_bench.tasks.base import Task
+from analytic import LQG
+from maac_bench.tasks.base import Task, TensorDynamics
 from maac_bench.tasks.tensor_env import TensorEnv
 from maac_bench.types import Dynamics, ModelNoise, Transition
 
@@ -22,12 +23,26 @@ _TOLERANCE = 1e-3
 _SHARE = 1e-2
 # Of the largest value of a feature: what float32 does to one that hardly moves.
 _ROUNDING = 1e-6
+# Differences that are none, whatever the scale.
+_NOTHING = 1e-6
+
+
+def require_whole(task: Task, name: str) -> None:
+    """ValueError naming what of a row is none of the things that a task is made of."""
+    if task.name != name:
+        raise ValueError(f"the row of task {name!r} says name {task.name!r}, it is {name!r}")
+    for field, kind in (("true", TensorDynamics), ("lqg", LQG)):
+        found = getattr(task, field)
+        if not isinstance(found, kind | None):
+            raise ValueError(
+                f"the row of task {name!r} needs {kind.__name__} or None as {field}, it has "
+                f"{type(found).__name__}"
+            )
 
 
 def require_fitting(task: Task, name: str, state_size: int, action_size: int) -> None:
-    """ValueError naming what of a row does not fit its name and its environment's spaces."""
+    """ValueError naming what of a row does not fit its environment's spaces."""
     for field, own, theirs in (
-        ("name", task.name, name),
         ("state_size", task.state_size, state_size),
         ("action_size", task.action_size, action_size),
     ):
@@ -70,7 +85,7 @@ def remarks(task: Task, env: gym.Env[Any, Any]) -> list[str]:
     reward = reward.detach()
     rms = float((reward - data.reward).square().mean().sqrt())
     spread = float(data.reward.std())
-    if not rms <= _TOLERANCE * float(data.reward.abs().max()):
+    if not rms <= _TOLERANCE * float(data.reward.abs().max()) + _NOTHING:
         lines.append(
             f"the reward of {task.name}'s row differs from the environment's by {rms:.3g} (root "
             f"mean square over {_STEPS} random steps, whose rewards vary by {spread:.3g}): "
@@ -95,7 +110,7 @@ def _dynamics_remarks(dynamics: Dynamics, name: str, inputs: tuple[Tensor, ...])
     state, following = inputs[0].detach(), inputs[2].detach()
     rms = (found - following).square().mean(dim=(0, 1)).sqrt()
     moved = (following - state).square().mean(dim=(0, 1)).sqrt()
-    excess = rms / (_SHARE * moved + _ROUNDING * following.abs().amax(dim=(0, 1))).clamp_min(1e-30)
+    excess = rms / (_SHARE * moved + _ROUNDING * following.abs().amax(dim=(0, 1)) + _NOTHING)
     worst = int(excess.nan_to_num(nan=math.inf).argmax())
     if excess[worst] <= 1.0:
         return []

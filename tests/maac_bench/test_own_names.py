@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import gymnasium as gym
 import pytest
 
 from maac_bench.__main__ import main
@@ -19,6 +20,7 @@ import numpy as np
 import analytic
 from maac_bench.estimators import ESTIMATORS, Settings
 from maac_bench.estimators.pathwise import ModelAugmented
+from maac_bench.config import Config
 from maac_bench.presets import ALGORITHMS, preset
 from maac_bench.tasks import TASKS, linear_quadratic_task
 
@@ -64,6 +66,32 @@ class Refusing(ModelAugmented):
         return int("two")
 
 
+class Attached(ModelAugmented):
+    def gradient(self, problem, policy, start, noise):
+        return tuple(x.requires_grad_() for x in super().gradient(problem, policy, start, noise))
+
+
+class Single(ModelAugmented):
+    def gradient(self, problem, policy, start, noise):
+        return super().gradient(problem, policy, start, noise)[0]
+
+
+class Sparse(ModelAugmented):
+    def gradient(self, problem, policy, start, noise):
+        return tuple(x.to_sparse() for x in super().gradient(problem, policy, start, noise))
+
+
+class Misspelt(ModelAugmented):
+    critic_role = "close"
+
+
+class Unset(ModelAugmented):
+    settings = None
+
+    def __init__(self, settings):
+        pass
+
+
 class Roleless:
     def __init__(self, settings):
         self.settings = settings
@@ -76,6 +104,13 @@ ESTIMATORS["{name}:nothing"] = Nothing
 ESTIMATORS["{name}:refusing"] = Refusing
 ESTIMATORS["{name}:roleless"] = Roleless
 ESTIMATORS["{name}:number"] = 3
+ESTIMATORS["{name}:attached"] = Attached
+ESTIMATORS["{name}:single"] = Single
+ESTIMATORS["{name}:sparse"] = Sparse
+ESTIMATORS["{name}:misspelt"] = Misspelt
+ESTIMATORS["{name}:unset"] = Unset
+TASKS["{name}:Other-v0"] = lambda: linear_quadratic_task("Other-v0", lqg)
+TASKS["{name}:Pair-v0"] = lambda: linear_quadratic_task("{name}:Pair-v0", lqg)._replace(true=(1, 2))
 ESTIMATORS["{name}:broken"] = Broken
 ESTIMATORS["{name}:flat"] = Flat
 
@@ -86,6 +121,15 @@ def hasty(task, size):
 
 
 ALGORITHMS["{name}:hasty"] = hasty
+@dataclass(frozen=True)
+class Longer(Config):
+    extra: int = 1
+
+
+ALGORITHMS["{name}:longer"] = lambda task, size: Longer(**vars(preset("sac", task, size)))
+ALGORITHMS["{name}:scalar"] = lambda task, size: replace(
+    preset("sac", task, size), discount=np.float32(0.9)
+)
 ALGORITHMS["{name}:table"] = lambda task, size: dict(task=task)
 ALGORITHMS["{name}:sizeless"] = lambda task: preset("sac", task)
 """
@@ -131,18 +175,23 @@ def test_an_lqg_and_an_estimator_of_ones_own_are_scored(capsys, module):
 def test_a_mean_that_is_not_that_of_its_role_is_said(capsys, module, name, said):
     arguments = ("--task", f"{module}:Three-v0", "--estimator", f"{module}:{name}")
     _, output, _ = estimate(capsys, *arguments, "--samples", "2000")
-    assert ("standard errors from what the critic_role 'closes' says" in output) == said
+    assert ("from what the critic_role 'closes' says it estimates" in output) == said
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--estimator", "{}:broken"], "broken' raises LookupError: no such thing"),
-        (["--estimator", "{}:flat"], "[8, 1, 2]; it gave torch.float32 of [8, 2]"),
-        (["--estimator", "{}:complex"], "it gave torch.complex64 of [8, 1, 2]"),
+        (["--estimator", "{}:flat"], "[8, 1, 2]; it gave torch.float32 (torch.strided) of [8, 2]"),
+        (["--estimator", "{}:complex"], "it gave torch.complex64 (torch.strided) of [8, 1, 2]"),
         (["--estimator", "{}:nothing"], "here one of [8, 1, 2]; it gave none"),
         (["--estimator", "{}:refusing"], "refusing' raises ValueError: invalid literal for int()"),
         (["--estimator", "{}:roleless"], "than maac_bench.estimators.base.Estimator describes"),
+        (["--estimator", "{}:sparse"], "it gave torch.float32 (torch.sparse_coo) of [8, 1, 2]"),
+        (["--estimator", "{}:misspelt"], "unknown critic_role 'close'; choose from closes, base"),
+        (["--estimator", "{}:unset"], "are no Settings but NoneType"),
+        (["--task", "{}:Other-v0"], "says name 'Other-v0', it is "),
+        (["--task", "{}:Pair-v0"], "needs TensorDynamics or None as true, it has tuple"),
         (["--estimator", "{}:number"], "its row raises TypeError: 'int' object is not callable"),
         (["--estimator", "{}:none"], ".py adds no such row; choose from pathwise, dpg"),
         (["--estimator", "random:mine"], "random.py adds no such row; choose from pathwise"),
@@ -155,6 +204,36 @@ def test_what_does_not_work_is_named(capsys, module, arguments, message):
     assert status == 2
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("form", ["attached", "single"])
+def test_the_form_of_an_estimate_does_not_matter(capsys, module, form):
+    """Still attached to its graph; one tensor for a policy of one parameter."""
+    found = [
+        estimate(capsys, "--task", f"{module}:Three-v0", "--estimator", name)[:2]
+        for name in ("pathwise", f"{module}:{form}")
+    ]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("replicates", ["2", "8"])
+def test_a_few_estimates_accuse_nobody(capsys, module, replicates):
+    """Of two, one in ten or so is five of its own standard errors off."""
+    arguments = ("--estimator", f"{module}:undeclared", "--samples", "2000")
+    task = ("--task", f"{module}:Three-v0")
+    _, output, _ = estimate(capsys, *arguments, *task, "--replicates", replicates)
+    assert ("says it estimates" in output) == (replicates == "8")
+
+
+def test_a_row_made_into_an_environment_has_the_version_that_is_asked_for(module, capsys, tmp_path):
+    """Not another one beside that which the module registers."""
+    gym.register("Three-v7", entry_point="nowhere:Nothing")
+    try:
+        command = ["train", "--task", f"{module}:Three-v0", "--algo", "sac", "--rollouts", "1"]
+        assert main([*command, "--out", str(tmp_path / "run")]) == 2
+    finally:
+        del gym.registry["Three-v7"]
+    assert "Three-v0' is of no version of Three-v7" in capsys.readouterr().err
 
 
 def test_an_algorithm_of_ones_own_is_trained(module, tmp_path):
@@ -175,6 +254,8 @@ def test_an_algorithm_of_ones_own_is_trained(module, tmp_path):
     [
         ("table", "than maac_bench.config.Config describes: dict"),
         ("sizeless", "its row raises TypeError: "),
+        ("longer", "cannot be kept: "),
+        ("scalar", "cannot be kept: Object of type float32"),
         ("none", ".py adds no such row; choose from sac, mbpo"),
     ],
 )
@@ -200,7 +281,9 @@ def test_an_lqg_of_ones_own_is_an_environment_as_well(module, tmp_path, capsys):
     command = ["train", "--task", f"{module}:Three-v0", "--algo", f"{module}:hasty"]
     sizes = ["--size", "tiny", "--compile", "no", "--rollouts", "1", "--out", run]
     assert main([*command, *sizes]) == 0
-    assert "row" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"no environment of {module}:Three-v0 is registered: it is made of its row, 200" in said
+    assert "differ" not in said
     assert main(["evaluate", run, "--episodes", "1"]) == 0
 
 
