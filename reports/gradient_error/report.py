@@ -94,7 +94,7 @@ PROFILES = {
     "paper-size-critic-unit": Size(paper_size(("maac-scaled-critic",)), (10, 20, 30, 40, 50)),
     # Whether an agent whose actor never saw the model has another gradient to follow.
     "paper-size-gpu-h0": _last(paper_size_gpu(("maac-h0",)), 47),
-    # And the policies with the highest returns, whose actors did, on their way and at the end.
+    # And two agents whose actors did, on their way and at the end.
     "paper-size-tf32-31": _last(paper_size_tf32((3, 4), "paper-gpu-seeds-3-4"), 31),
     "paper-size-tf32": _last(paper_size_tf32((3, 4), "paper-gpu-seeds-3-4"), 45),
     "paper": Size(_TRAINED["paper"], (10, 20, 50, 100, 200)),

@@ -239,6 +239,31 @@ def test_an_entry_on_a_small_scale_is_compared_on_its_own(row, monkeypatch):
     assert "in feature 2 of the state" in remark
 
 
+def test_what_rounds_to_nothing_is_no_difference(row, monkeypatch):
+    """In an environment that pays nothing on random steps, and an entry that hardly moves."""
+
+    class Sparse(Creeping):
+        def step(self, action):
+            state, _, *rest = super().step(1e-6 * action)
+            return state, 0.0, *rest
+
+    monkeypatch.setattr(gym.registry["Slide-v0"], "entry_point", Sparse)
+
+    def distant(state, action, next_state):
+        return torch.sigmoid(next_state[..., 0] - 30.0)
+
+    still = TensorDynamics(Still(), None)
+    assert own_remarks(row(state_size=3, reward=distant, true=still)) == []
+
+
+class Still:
+    """Coasting: pushes of 1e-6 are left out."""
+
+    def step(self, state, action, noise):
+        position, velocity, small = state.unbind(-1)
+        return torch.stack((position + 0.1 * velocity, velocity, small), dim=-1) + noise.normal
+
+
 def test_small_rewards_are_compared_on_their_own_scale(row, monkeypatch):
     class Cheap(Slide):
         def step(self, action):

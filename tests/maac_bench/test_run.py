@@ -10,7 +10,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from maac_bench.run_files import write_text
-from maac_bench.run_records import read_identity
+from maac_bench.run_records import changed_modules, read_identity
 from tests.maac_bench.runs import CONFIG, IDENTITY, newest, reach, rows_of_rollout
 
 
@@ -210,6 +210,13 @@ def test_another_commit_that_continues_a_run_is_recorded(tmp_path, opened):
         lost.unlink()
     go_on("jkl", 6)
     assert continued() == [("def", 4), ("jkl", 6)], "nothing is left of the sixth as it was"
+
+
+def test_a_run_without_own_modules_is_not_asked_where_it_comes_from(tmp_path):
+    """Its policies can be tested without provenance.json."""
+    assert changed_modules(tmp_path, 3, {}) == []
+    with pytest.raises(ValueError, match=r"provenance.json"):
+        changed_modules(tmp_path, 3, {"mine": "digest"})
 
 
 def test_modules_are_compared_with_those_of_what_is_left_of_a_run(tmp_path, opened):
