@@ -15,7 +15,7 @@ from reports.training_profiles import (
 _ALGORITHMS = ("maac", "mbpo", "steve", "sac")
 PROFILES = profiles(_ALGORITHMS)
 PROFILES["mujoco-repeated"] = repeated(_ALGORITHMS)
-PROFILES["longer"] = longer(("maac", "sac"))
+PROFILES["longer"] = longer(_ALGORITHMS)
 PROFILES["other-tasks"] = other_tasks(_ALGORITHMS)
 PROFILES["paper-size"] = paper_size(_ALGORITHMS)
 PROFILES["paper-size-gpu"] = paper_size_gpu(_ALGORITHMS)
