@@ -67,14 +67,23 @@ class Estimate:
         best = analytic.optimal_gain(lqg)
         gain, values = self.gain_share * best, analytic.evaluate(lqg, self.critic_share * best)
         critic = analytic.QuadraticCritic(values.G, values.d)
-        result = score(
-            task,
-            _Named(self.estimator, estimator) if ":" in self.estimator else estimator,
-            gain=gain,
-            critic=critic,
-            samples=self.samples,
-            seeds=range(self.seed, self.seed + self.replicates),
-        )
+        try:
+            result = score(
+                task,
+                _Named(self.estimator, estimator) if ":" in self.estimator else estimator,
+                gain=gain,
+                critic=critic,
+                samples=self.samples,
+                seeds=range(self.seed, self.seed + self.replicates),
+            )
+        except (ValueError, FloatingPointError):
+            raise
+        except Exception as error:  # whatever the functions of the user's own row raise
+            if ":" not in self.task:
+                raise
+            raise ValueError(
+                f"task {self.task!r} fails: {type(error).__name__}: {error}"
+            ) from error
         expected = expectation(estimator, lqg, gain, critic)
         print(describe(result, expected))
         if ":" in self.estimator and expected is not None and self.replicates >= _ENOUGH:

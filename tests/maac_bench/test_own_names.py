@@ -121,6 +121,15 @@ def hasty(task, size):
 
 
 ALGORITHMS["{name}:hasty"] = hasty
+def unpaid(state, action, next_state):
+    raise LookupError("no reward")
+
+
+TASKS["{name}:Unpaid-v0"] = lambda: linear_quadratic_task("{name}:Unpaid-v0", lqg)._replace(
+    reward=unpaid
+)
+
+
 @dataclass(frozen=True)
 class Longer(Config):
     extra: int = 1
@@ -190,6 +199,7 @@ def test_a_mean_that_is_not_that_of_its_role_is_said(capsys, module, name, said)
         (["--estimator", "{}:sparse"], "it gave torch.float32 (torch.sparse_coo) of [8, 1, 2]"),
         (["--estimator", "{}:misspelt"], "unknown critic_role 'close'; choose from closes, base"),
         (["--estimator", "{}:unset"], "are no Settings but NoneType"),
+        (["--task", "{}:Unpaid-v0"], "Unpaid-v0' fails: LookupError: no reward"),
         (["--task", "{}:Other-v0"], "says name 'Other-v0', it is "),
         (["--task", "{}:Pair-v0"], "needs TensorDynamics or None as true, it has tuple"),
         (["--estimator", "{}:number"], "its row raises TypeError: 'int' object is not callable"),
