@@ -47,13 +47,15 @@ def adam_step(
         learning_rate: step size.
     """
     adam.steps.add_(1)
-    # 1 - rate^steps, without cancellation.
-    mean_weight = -torch.expm1(adam.steps * math.log(_MEAN_RATE))
-    square_weight = -torch.expm1(adam.steps * math.log(_SQUARE_RATE))
-    step_size = learning_rate / mean_weight
+    # Numbers once and not per parameter: of what is used repeatedly torch.compile keeps an `exp`
+    # on a CPU, but would repeat an `expm1`. In float64, so that 1 - rate^steps does not cancel.
+    steps, dtype = adam.steps.double(), parameters[0].dtype
+    mean_weight = 1.0 - torch.exp(math.log(_MEAN_RATE) * steps)
+    square_weight = 1.0 - torch.exp(math.log(_SQUARE_RATE) * steps)
+    step_size, root = (learning_rate / mean_weight).to(dtype), square_weight.rsqrt().to(dtype)
     for parameter, g, mean, square in zip(
         parameters, gradient, adam.means, adam.squares, strict=True
     ):
         mean.lerp_(g, 1.0 - _MEAN_RATE)
         square.lerp_(g.square(), 1.0 - _SQUARE_RATE)
-        parameter.sub_(step_size * mean / ((square / square_weight).sqrt() + _EPSILON))
+        parameter.sub_(step_size * mean / (root * square.sqrt() + _EPSILON))
