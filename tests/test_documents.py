@@ -50,10 +50,15 @@ def test_there_are_documents_with_links():
     assert any("](docs/errata.md)" in path.read_text() for path in DOCUMENTS)
 
 
+def python_blocks(name):
+    """The Python of a document, a string per block."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
+
+
 @pytest.mark.filterwarnings("ignore:.*A Box observation space")
-def test_the_readmes_environment_is_one_that_agents_can_learn(tmp_path, monkeypatch):
+def test_the_documents_environment_is_one_that_agents_can_learn(tmp_path, monkeypatch):
     """With outcomes learned, and with the functions that the second block adds to the module."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = python_blocks("docs/extending.md")
     for name, text in (("my_module", blocks[0]), ("my_known_module", "".join(blocks[:2]))):
         module = text.replace("my_module:", f"{name}:")
         (tmp_path / f"{name}.py").write_text(module.replace("MyEnv-v0", f"MyEnv{len(name)}-v0"))
@@ -72,6 +77,19 @@ def test_the_readmes_environment_is_one_that_agents_can_learn(tmp_path, monkeypa
             assert float(training.task.terminated(*row)) == 0.0
 
 
+def test_the_readmes_estimate_is_what_it_prints(capsys):
+    """But for the last digits, which differ between processors."""
+    text = (ROOT / "README.md").read_text()
+    command, shown = re.search(r"\$ maac-bench (estimate .*)\n((?:    .*\n)+)", text).groups()
+    assert main(command.split()) == 0
+    printed = capsys.readouterr().out
+    assert [re.sub(r"[\d.]+", "", line).split() for line in printed.splitlines()] == [
+        re.sub(r"[\d.]+", "", line).split() for line in shown.splitlines()
+    ]
+    numbers = [[float(x) for x in re.findall(r"\d+\.\d+", part)] for part in (printed, shown)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-2)
+
+
 def own_tables(monkeypatch):
     """Rows that are added in this test are gone after it."""
     monkeypatch.setattr("maac_bench.tasks.TASKS", dict(TASKS))
@@ -79,8 +97,8 @@ def own_tables(monkeypatch):
     monkeypatch.setattr("maac_bench.presets.ALGORITHMS", dict(ALGORITHMS))
 
 
-def test_the_readmes_own_rows_are_used(tmp_path, monkeypatch, capsys):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_documents_own_rows_are_used(tmp_path, monkeypatch, capsys):
+    blocks = python_blocks("docs/extending.md")
     (tmp_path / "my_rows.py").write_text(blocks[-1].replace("my_module:", "my_rows:"))
     monkeypatch.chdir(tmp_path)
     own_tables(monkeypatch)
@@ -96,7 +114,7 @@ def test_the_readmes_own_rows_are_used(tmp_path, monkeypatch, capsys):
             assert replace(own, actor=replace(own.actor, learning_rate=rate)) == usual
 
 
-def test_the_readmes_python_runs(tmp_path, monkeypatch):
+def test_the_documents_python_runs(tmp_path, monkeypatch):
     """Every block, one after another, on a small run in the place of the one it names."""
     cheetah, config = "maac_bench/HalfCheetah-v0", tiny_config()
     trainer = tiny_trainer((0, 1), config, tiny_training(cheetah))
@@ -108,7 +126,7 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch):
     run.close()
     trainer.close()
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = [*python_blocks("README.md"), *python_blocks("docs/extending.md")]
     assert len(blocks) == 5
     own_tables(monkeypatch)
     for block in blocks:
