@@ -1,4 +1,4 @@
-"""Actor, critics and temperature, and their update, which alone decides where gradients stop.
+"""Actor, critics and temperature, and their update, whose gradients are stopped here alone.
 
 The objectives are those that are scored against the exact gradient; what is added here is which
 parameters each of them moves.
@@ -62,12 +62,12 @@ class CriticStep(NamedTuple):
 class ActorStep(NamedTuple):
     """What an update of actor and temperature needs: their gradients, and what to log.
 
-    temperature: derivative with respect to log alpha, [seeds]. loss: negative mean objective,
+    of_temperature: derivative with respect to log alpha, [seeds]. loss: negative mean objective,
     [seeds]. entropy: mean of `-log pi`, [seeds].
     """
 
     gradient: Gradient
-    temperature: Tensor
+    of_temperature: Tensor
     loss: Tensor
     entropy: Tensor
 
@@ -127,6 +127,7 @@ class Agent:
         """The randomness of one update of `batch` transitions per seed."""
         actor, (n, m) = self.config.actor, self.sizes
         return UpdateNoise(
+            # One noise for all members, so their disagreement is what they learned.
             target=draw_rollout_noise(
                 streams, NoDynamics(), self.config.expansion_horizon, (1, batch), n, m
             ),
@@ -207,7 +208,7 @@ class Agent:
         own, rate = self.policy.parameters, config.actor.learning_rate
         adam_step(memory["actor"], own, actor.gradient, rate)
         own, rate = (self.log_temperature,), config.actor.temperature_learning_rate
-        adam_step(memory["temperature"], own, (actor.temperature,), rate)
+        adam_step(memory["temperature"], own, (actor.of_temperature,), rate)
         with torch.no_grad():
             online = self.critics.parameters
             for target, parameter in zip(self.targets.parameters, online, strict=True):

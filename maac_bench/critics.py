@@ -14,7 +14,7 @@ from maac_bench.streams import Streams
 
 
 class Transform(NamedTuple):
-    """An increasing function of values, which networks put out in their stead, and its inverse.
+    """An increasing function of values, which networks put out instead of them, and its inverse.
 
     Both take what they map and the unit of value, where the function begins to bend.
     """

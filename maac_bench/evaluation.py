@@ -20,7 +20,7 @@ class Record(NamedTuple):
     states: [T + 1, seeds, n]. actions: [T, seeds, m]. log_probs, rewards: [T, seeds].
     alive: [T, seeds], 1.0 for steps that were taken. terminated: [seeds], 1.0 where the episode
     ended by itself rather than at its time limit. An action that is not finite ends its seed's
-    episode with a reward that is none either, and no environment sees it.
+    episode with NaN as its reward, and no environment sees it.
     """
 
     states: Tensor

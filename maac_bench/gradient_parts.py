@@ -251,7 +251,7 @@ def _scored(
     def bonus(t: int, log_prob: Tensor) -> Tensor | float:
         return setting.bonus(log_prob) if entropy == "path" or t == 0 else 0.0
 
-    def surprise(t: int, to_go: Tensor) -> Tensor:
+    def advantage(t: int, to_go: Tensor) -> Tensor:
         """Without what state and start let expect: neither depends on the action.
 
         The critic at the mean action, and then the mean over the other replicates of the start.
@@ -260,7 +260,7 @@ def _scored(
         rest, replicates = to_go - rollouts.discounts[t] * value, to_go.shape[-1]
         return (rest - rest.mean(dim=-1, keepdim=True)) * (replicates / (replicates - 1))
 
-    return score_actions(rollouts, last, bonus, surprise)
+    return score_actions(rollouts, last, bonus, advantage)
 
 
 def _score_gradient(setting: Setting, start: Tensor, scored: Sequence[Scored]) -> Tensor:

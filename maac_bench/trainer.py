@@ -37,6 +37,8 @@ from maac_bench.world import World
 Row: TypeAlias = dict[str, float]
 """One line of metrics.csv."""
 
+# More rows than any run collects: D_env forgets nothing.
+_EVERYTHING = 2**40
 _STREAMS = ("exploration", "replay", "update", "branch", "evaluation")
 
 
@@ -71,7 +73,7 @@ class Trainer:
         n, m, count = task.state_size, task.action_size, len(self.seeds)
         self.episodes = Episodes(make, self.seeds, "environment")
         self.evaluations = Episodes(make, self.seeds, "evaluation")
-        self.real = Replay(count, 2**40, n, m, self.device)
+        self.real = Replay(count, _EVERYTHING, n, m, self.device)
         self.streams = {purpose: self.fresh_streams(purpose) for purpose in _STREAMS}
         self.agent = Agent(config, n, m, self.fresh_streams)
         self.imagination = Imagination(training, config, self.seeds, self.fresh_streams)
@@ -129,7 +131,7 @@ class Trainer:
         return rows
 
     def compile(self) -> None:
-        """Fuse updates and fits; what comes out is rounded otherwise, not another algorithm."""
+        """Fuse updates and fits: the same algorithm with other rounding."""
         # Programs of earlier runs in this process count against torch's limit.
         forget_programs()
         self.agent.compile()

@@ -1,4 +1,4 @@
-"""Records that pass between the rooms. Last axis is features; every axis before it is batch.
+"""Data types that modules share. Last axis is features; every axis before it is batch.
 
 Index conventions, used everywhere: `H` counts model transitions. Rewards have t = 0 ... H-1, the
 terminal critic sees (s_H, a_H). `discount_t` is `gamma^t`, and 0 after termination.

@@ -79,10 +79,10 @@ class ScoreFunction:
         def bonus(t: int, log_prob: Tensor) -> Tensor | float:
             return -temperature * log_prob if t == 0 and temperature > 0 else 0.0
 
-        def without_baseline(t: int, to_go: Tensor) -> Tensor:
+        def advantage(t: int, to_go: Tensor) -> Tensor:
             if not self.baseline:
                 return to_go
             value = value_baseline(problem, policy, trajectory.states[t])
             return to_go - trajectory.discounts[t] * value
 
-        return score_actions(trajectory, last, bonus, without_baseline)
+        return score_actions(trajectory, last, bonus, advantage)

@@ -17,6 +17,8 @@ Entropy: TypeAlias = Literal["first", "path"]
 def h_step_return(trajectory: Trajectory, terminal_values: Tensor) -> Tensor:
     """`min_j [ sum_{t<H} discount_t r_t + discount_H mean_k Q_j(s_H, a_H^k) ]`.
 
+    Rewards do not depend on the critic j, so the minimum is that of the last term.
+
     Args:
         trajectory: an H-step rollout with batch [...].
         terminal_values: every critic at the K terminal actions, [critics, ..., K].

@@ -31,16 +31,16 @@ def score_actions(
     trajectory: Trajectory,
     terminal: Terminal | None,
     bonus: Callable[[int, Tensor], Tensor | float],
-    baseline: Callable[[int, Tensor], Tensor],
+    advantage: Callable[[int, Tensor], Tensor],
 ) -> list[Scored]:
     """Every action with the weight of its score, first action first.
 
     Args:
         trajectory: an H-step rollout.
-        terminal: closes the return; None: it is cut after H rewards.
+        terminal: bootstraps the return; None: it is cut after H rewards.
         bonus: of time t and log-densities [...], added to the reward.
-        baseline: of time t and the return from t on, [...]: that return without what does not
-            depend on the action.
+        advantage: of time t and the return from t on, [...]: that return less a baseline, which
+            does not depend on the action.
     """
     drawn = [
         (state, action.raw)
@@ -52,11 +52,11 @@ def score_actions(
         drawn.append((terminal.state, terminal.action.raw))
         closing = terminal.value + bonus(len(bonuses), terminal.action.log_prob.mean(dim=-1))
     to_go = returns_to_go(trajectory, bonuses, closing)
-    return [Scored(state, raw, baseline(t, to_go[t])) for t, (state, raw) in enumerate(drawn)]
+    return [Scored(state, raw, advantage(t, to_go[t])) for t, (state, raw) in enumerate(drawn)]
 
 
 def value_baseline(problem: Problem, policy: Policy, state: Tensor) -> Tensor:
-    """`min_j Q_j(s, mean action)`, [...]: near what a return that the critics close lets expect."""
+    """`min_j Q_j(s, mean action)`, [...]: near the mean of a bootstrapped return."""
     return problem.critic(state, policy.mean_action(state)).amin(dim=0)
 
 

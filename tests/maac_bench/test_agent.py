@@ -249,7 +249,7 @@ def test_the_temperature_follows_the_first_actions_entropy(horizon):
         log_prob = agent.policy.sample(once, noise.terminal).log_prob.mean(dim=-1)
     step = agent._actor_step(world, batch.state, noise)
     expected = -0.7 * (log_prob.mean(dim=-1) - 1.5 * M)
-    torch.testing.assert_close(step.temperature, expected.detach())
+    torch.testing.assert_close(step.of_temperature, expected.detach())
     torch.testing.assert_close(step.entropy, -log_prob.mean(dim=-1).detach())
 
 
