@@ -39,6 +39,8 @@ def make(
     """
     if ":" not in name:
         return lookup(kind, name, table)(*given)
+    if not name.rpartition(":")[0]:
+        raise ValueError(f"{kind} {name!r} names no module before its colon")
     with speaking(f"{kind} {name!r} cannot be made: its module"):
         import_module_of(name)
     if name not in table:
@@ -48,7 +50,8 @@ def make(
         )
     with speaking(f"{kind} {name!r} cannot be made: its row"):
         found = table[name](*given)
-    if not isinstance(found, result):
+        fits = isinstance(found, result)  # looks at properties, if there are any
+    if not fits:
         raise ValueError(
             f"the row of {kind} {name!r} gives something else than {result.__module__}."
             f"{result.__name__} describes: {type(found).__name__}"
@@ -77,8 +80,10 @@ def import_module_of(name: str) -> None:
 
 def module_file(name: str) -> str:
     """Where the imported module before a name's colon is from."""
-    module = name.rpartition(":")[0]
-    return getattr(sys.modules.get(module), "__file__", None) or f"the built-in module {module}"
+    name = name.rpartition(":")[0]
+    module = sys.modules.get(name)
+    file, folders = getattr(module, "__file__", None), list(getattr(module, "__path__", ()))
+    return file or (f"the folder {folders[0]}" if folders else f"the built-in module {name}")
 
 
 def module_digests(*names: str) -> dict[str, str]:

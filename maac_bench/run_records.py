@@ -51,6 +51,8 @@ def continuations(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         isinstance(entry, dict) and type(entry.get("from_rollout")) is int for entry in entries
     ):
         raise ValueError(f"{file} is damaged: 'continued' is no list of commits")
+    if not all(isinstance(entry.get("modules", {}), dict) for entry in (record, *entries)):
+        raise ValueError(f"{file} is damaged: 'modules' is no table of digests")
     return record, entries
 
 

@@ -90,7 +90,8 @@ def _shrunk(config: Config, sizes: _Sizes) -> Config:
             data,
             batch_size=sizes.batch_size,
             updates_per_step=max(1, data.updates_per_step // sizes.updates_divisor),
-            refit_steps=data.refit_steps // sizes.updates_divisor,
+            # 0 is no bound.
+            refit_steps=-(-data.refit_steps // sizes.updates_divisor),
             branch_transitions=sizes.branch_transitions,
             model_capacity=data.model_capacity
             * sizes.branch_transitions

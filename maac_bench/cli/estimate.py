@@ -15,7 +15,7 @@ from maac_bench.estimators.base import CriticRole
 from maac_bench.names import speaking
 from maac_bench.scoring import Score, expectation, score
 from maac_bench.streams import Streams
-from maac_bench.tasks import make_task, require_lqg
+from maac_bench.tasks import make_task, require_its_lqg, require_lqg
 from maac_bench.types import Gradient, Policy, Problem
 
 _CRITIC_SHARE = 0.5
@@ -64,6 +64,8 @@ class Estimate:
         if estimator.critic_role == "none" and self.critic_share != _CRITIC_SHARE:
             raise ValueError(f"{self.estimator} has no critic: leave critic_share at its default")
         lqg = require_lqg(task)
+        if ":" in self.task:
+            require_its_lqg(task)
         best = analytic.optimal_gain(lqg)
         gain, values = self.gain_share * best, analytic.evaluate(lqg, self.critic_share * best)
         critic = analytic.QuadraticCritic(values.G, values.d)

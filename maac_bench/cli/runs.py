@@ -192,7 +192,8 @@ class GradientError:
 
     def execute(self) -> None:
         """Measure, write, draw, print the summary."""
-        read_identity(self.directory)
+        run = open_run(self.directory, self.rollout)
+        _say_what_changed(self.directory, run.name, run.rollouts)
         require_writable(self.directory)
         path = self.directory / f"{_result_name('gradient-error', self.rollout)}.csv"
         asked = self.measurement
@@ -204,7 +205,6 @@ class GradientError:
         print(summary(table))
         _say_who_stopped(self.directory, table)
         write_csv(table, path)
-        _say_what_changed(self.directory, table["task"][0], int(table["rollout"][0]))
         use_style()
         gradient_error_figure.draw(path)
 

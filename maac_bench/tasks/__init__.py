@@ -19,7 +19,7 @@ from maac_bench.tasks.gymnasium_v5 import V5_OPTIONS, V5_TASKS, v5_task
 from maac_bench.tasks.linear_quadratic import LinearGaussianDynamics, linear_quadratic_task
 from maac_bench.tasks.mujoco_paper import EPISODE_STEPS, PAPER_TASKS, paper_task
 from maac_bench.tasks.mujoco_warnings import install as _install_warnings
-from maac_bench.tasks.own import remarks, require_fitting, require_whole
+from maac_bench.tasks.own import remarks, require_fitting, require_its_lqg, require_whole
 from maac_bench.tasks.swing_up import CART_POLE, PENDULUM, cart_pole_task, pendulum_task
 from maac_bench.tasks.tensor_env import TensorEnv
 from maac_bench.tasks.training import (
@@ -41,6 +41,7 @@ __all__ = [
     "make_task",
     "make_training_task",
     "own_remarks",
+    "require_its_lqg",
     "require_lqg",
     "require_true",
 ]
@@ -156,6 +157,11 @@ def _gymnasium_speaking(name: str) -> Iterator[None]:
                 f"task {name!r} cannot be made: its module needs {absent!r}"
             ) from error
         where = f" of {module_file(name)}" if ":" in name and not absent else ""
+        if name in TASKS:
+            raise ValueError(
+                f"task {name!r} has no environment: its row has no true dynamics, and Gymnasium "
+                f"says {error}"
+            ) from error
         raise ValueError(
             f"unknown task {name!r}{where}: not registered with Gymnasium ({error}), "
             f"and none of {', '.join(TASKS)}"
@@ -178,7 +184,7 @@ def own_remarks(training: TrainingTask) -> list[str]:
     if _made_of_row(training.task.name):
         lines.append(
             f"no environment of {training.task.name} is registered: it is made of its row, "
-            f"{training.steps} steps long"
+            f"{training.steps} steps long, with actions within ±5"
         )
     env = training.make()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from analytic import LQG
-from maac_bench.tasks.base import Task, TensorDynamics
+from maac_bench.tasks.base import Task, TensorDynamics, require_lqg, require_true
 from maac_bench.tasks.tensor_env import TensorEnv
 from maac_bench.types import Dynamics, ModelNoise, Transition
 
@@ -38,20 +39,59 @@ def require_whole(task: Task, name: str) -> None:
                 f"the row of task {name!r} needs {kind.__name__} or None as {field}, it has "
                 f"{type(found).__name__}"
             )
+    if task.lqg is not None:
+        states, actions = task.lqg.B.shape
+        _require_said(
+            name,
+            "its lqg",
+            ("state_size", task.state_size, states),
+            ("action_size", task.action_size, actions),
+            ("discount", task.discount, task.lqg.gamma),
+        )
+
+
+def require_its_lqg(task: Task) -> None:
+    """ValueError where a row's functions are not those of its closed form, on random numbers."""
+    lqg, true, name = require_lqg(task), require_true(task), task.name
+    matrices = (lqg.A, lqg.B, lqg.Q, lqg.R)
+    A, B, Q, R = (torch.tensor(matrix, dtype=torch.float32) for matrix in matrices)
+    generator = torch.Generator().manual_seed(_SEED)
+    draws = torch.randn(2, _STEPS // 2, lqg.n + lqg.m, generator=generator, dtype=torch.float32)
+    state, action = draws.split([lqg.n, lqg.m], dim=-1)
+    following = state @ A.mT + action @ B.mT
+    inputs = (state, action, following)
+    paid = -((state @ Q) * state).sum(dim=-1) - ((action @ R) * action).sum(dim=-1)
+    for what, found, exact in (
+        ("reward", _values(task, "reward", inputs), paid),
+        ("termination", _values(task, "terminated", inputs), torch.zeros_like(paid)),
+        ("true dynamics", _next_states(true.dynamics, name, inputs), following),
+    ):
+        if not (found - exact).abs().max() <= _TOLERANCE * exact.abs().max() + _NOTHING:
+            raise ValueError(f"the {what} of the row of task {name!r} is not that of its lqg")
 
 
 def require_fitting(task: Task, name: str, state_size: int, action_size: int) -> None:
     """ValueError naming what of a row does not fit its environment's spaces."""
-    for field, own, theirs in (
+    _require_said(
+        name,
+        "its environment",
         ("state_size", task.state_size, state_size),
         ("action_size", task.action_size, action_size),
-    ):
-        if own != theirs:
-            raise ValueError(f"the row of task {name!r} says {field} {own!r}, it is {theirs!r}")
-    if not isinstance(task.discount, float | int) or not 0 <= task.discount < 1:
+    )
+    discount: object = task.discount  # NumPy's numbers are numbers, too
+    if not isinstance(discount, Real) or not 0 <= float(discount) < 1:
         raise ValueError(
-            f"the row of task {name!r} has the discount {task.discount}, not in [0, 1)"
+            f"the row of task {name!r} has the discount {discount!r}, which is no number in [0, 1)"
         )
+
+
+def _require_said(name: str, where: str, *fields: tuple[str, object, object]) -> None:
+    """ValueError naming the first field that a row has otherwise than what it belongs to."""
+    for field, own, theirs in fields:
+        if own != theirs:
+            raise ValueError(
+                f"the row of task {name!r} says {field} {own!r}, {where} has {theirs!r}"
+            )
 
 
 def remarks(task: Task, env: gym.Env[Any, Any]) -> list[str]:

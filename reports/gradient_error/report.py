@@ -67,7 +67,7 @@ def _last(training: Profile, episodes: int) -> Size:
     shortened = replace(
         training,
         tasks={"maac_bench/HalfCheetah-v0": episodes},
-        label=f"{algorithm}; {training.label}",
+        label=f"{algorithm}; {training.label}".replace(" 50 of", f" {episodes} of"),
     )
     return Size(shortened, (episodes,))
 

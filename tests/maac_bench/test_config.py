@@ -57,6 +57,14 @@ def test_the_ablations_change_one_thing(size):
 
 
 @pytest.mark.parametrize("size", SIZES)
+def test_a_bound_stays_one_where_it_shrinks(size):
+    config = preset("maac", PENDULUM, "paper")
+    for steps in (0, 1, 3):
+        bounded = replace(config, data=replace(config.data, refit_steps=steps))
+        assert bool(resized(bounded, size).data.refit_steps) == bool(steps)
+
+
+@pytest.mark.parametrize("size", SIZES)
 def test_the_variants_change_one_thing(size):
     """Of how many members serve a target without model steps, nothing reads it."""
     plus = differences("maac", "maac-plus", size) - {"critic.target_members"}

@@ -72,9 +72,9 @@ def test_a_right_row_is_left_alone(row):
     ("changes", "message"),
     [
         ({"name": "rows:Other-v0"}, "says name 'rows:Other-v0', it is '.*:Slide-v0'"),
-        ({"state_size": 3}, "says state_size 3, it is 2"),
-        ({"action_size": 2}, "says action_size 2, it is 1"),
-        ({"discount": 1.5}, r"has the discount 1.5, not in \[0, 1\)"),
+        ({"state_size": 3}, "says state_size 3, its environment has 2"),
+        ({"action_size": 2}, "says action_size 2, its environment has 1"),
+        ({"discount": 1.5}, r"has the discount 1.5, which is no number in \[0, 1\)"),
     ],
 )
 def test_a_row_that_does_not_fit_is_refused(row, changes, message):
@@ -264,6 +264,25 @@ class Still:
         return torch.stack((position + 0.1 * velocity, velocity, small), dim=-1) + noise.normal
 
 
+def test_what_float32_does_to_a_large_entry_is_no_difference(row, monkeypatch):
+    class Far(Creeping):
+        def reset(self, **options):
+            state, info = super().reset(**options)
+            self.state = state + np.array([0.0, 0.0, 1000.0], np.float32)
+            return self.state, info
+
+    class Thirds(ThreeEntries):
+        """The same with the small entry rounded twice more, by up to 1e-4."""
+
+        def step(self, state, action, noise):
+            following = super().step(state, action, noise)
+            rounded = following[..., 2:] * 3.0 / 3.0 + 6e-5
+            return torch.cat([following[..., :2], rounded], dim=-1)
+
+    monkeypatch.setattr(gym.registry["Slide-v0"], "entry_point", Far)
+    assert own_remarks(row(state_size=3, true=TensorDynamics(Thirds(1.0), None))) == []
+
+
 def test_small_rewards_are_compared_on_their_own_scale(row, monkeypatch):
     class Cheap(Slide):
         def step(self, action):
@@ -321,7 +340,7 @@ def test_a_discount_that_nobody_stated_is_not_missed(row, tmp_path, capsys, monk
         (lambda: None, "gives something else than maac_bench.tasks.base.Task describes: NoneType"),
         (lambda: {}["key"], "its row raises KeyError: 'key'"),
         (3, "its row raises TypeError: 'int' object is not callable"),
-        (lambda: RIGHT._replace(discount=None), "has the discount None, not in"),
+        (lambda: RIGHT._replace(discount=None), "has the discount None, which is no number"),
     ],
 )
 def test_a_row_that_makes_no_task_is_named(row, monkeypatch, make_row, message):

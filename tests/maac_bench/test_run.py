@@ -273,6 +273,10 @@ def test_modules_are_compared_with_those_of_what_is_left_of_a_run(tmp_path, open
             for text in ("null", "[{}]", '[{"from_rollout": null}]', '["def"]')
         ),
         (
+            lambda path: (path / "provenance.json").write_text('{"commit": "a", "modules": null}'),
+            "provenance.json is damaged: 'modules' is no table of digests",
+        ),
+        (
             lambda path: (path / "config.json").write_text(
                 (path / "config.json").read_text().replace('"horizon": 4', '"horizon": "4"')
             ),
