@@ -47,8 +47,8 @@ def adam_step(
         learning_rate: step size.
     """
     adam.steps.add_(1)
-    # Numbers once and not per parameter: of what is used repeatedly torch.compile keeps an `exp`
-    # on a CPU, but would repeat an `expm1`. In float64, so that 1 - rate^steps does not cancel.
+    # On a CPU torch.compile stores an `exp` that is used repeatedly, but computes an `expm1` anew
+    # for every parameter. In float64, so that 1 - rate^steps does not cancel.
     steps, dtype = adam.steps.double(), parameters[0].dtype
     mean_weight = 1.0 - torch.exp(math.log(_MEAN_RATE) * steps)
     square_weight = 1.0 - torch.exp(math.log(_SQUARE_RATE) * steps)

@@ -13,6 +13,7 @@ import tyro
 
 from maac_bench.names import module_digests
 from maac_bench.planning import PlannerSettings
+from maac_bench.run_checkpoints import require_checkpoint
 from maac_bench.run_evaluation import (
     begins_with,
     evaluate_run,
@@ -21,6 +22,7 @@ from maac_bench.run_evaluation import (
 )
 from maac_bench.run_gradient_error import Measurement, gradient_error, summary
 from maac_bench.run_records import changed_modules, read_identity
+from maac_bench.tasks import make_training_task
 from maac_bench.video import record_video, require_format, require_picture
 from reports import comparison_output, gradient_error_figure
 from reports.comparison import compare
@@ -192,8 +194,10 @@ class GradientError:
 
     def execute(self) -> None:
         """Measure, write, draw, print the summary."""
-        run = open_run(self.directory, self.rollout)
-        _say_what_changed(self.directory, run.name, run.rollouts)
+        task = read_identity(self.directory)["task"]
+        make_training_task(task)  # imports its module, if it is the user's own
+        rollouts = require_checkpoint(self.directory, self.rollout).counters["rollouts"]
+        _say_what_changed(self.directory, task, rollouts)
         require_writable(self.directory)
         path = self.directory / f"{_result_name('gradient-error', self.rollout)}.csv"
         asked = self.measurement

@@ -157,10 +157,10 @@ def _gymnasium_speaking(name: str) -> Iterator[None]:
                 f"task {name!r} cannot be made: its module needs {absent!r}"
             ) from error
         where = f" of {module_file(name)}" if ":" in name and not absent else ""
-        if name in TASKS:
+        if name in TASKS and isinstance(error, gym.error.UnregisteredEnv):
             raise ValueError(
-                f"task {name!r} has no environment: its row has no true dynamics, and Gymnasium "
-                f"says {error}"
+                f"task {name!r}{where} has no environment: not registered with Gymnasium "
+                f"({error}), and its row has no true dynamics to make one of"
             ) from error
         raise ValueError(
             f"unknown task {name!r}{where}: not registered with Gymnasium ({error}), "

@@ -53,18 +53,23 @@ def require_whole(task: Task, name: str) -> None:
 def require_its_lqg(task: Task) -> None:
     """ValueError where a row's functions are not those of its closed form, on random numbers."""
     lqg, true, name = require_lqg(task), require_true(task), task.name
-    matrices = (lqg.A, lqg.B, lqg.Q, lqg.R)
-    A, B, Q, R = (torch.tensor(matrix, dtype=torch.float32) for matrix in matrices)
+    matrices = (lqg.A, lqg.B, lqg.Q, lqg.R, lqg.W)
+    A, B, Q, R, W = (torch.tensor(matrix, dtype=torch.float32) for matrix in matrices)
     generator = torch.Generator().manual_seed(_SEED)
     draws = torch.randn(2, _STEPS // 2, lqg.n + lqg.m, generator=generator, dtype=torch.float32)
     state, action = draws.split([lqg.n, lqg.m], dim=-1)
     following = state @ A.mT + action @ B.mT
     inputs = (state, action, following)
     paid = -((state @ Q) * state).sum(dim=-1) - ((action @ R) * action).sum(dim=-1)
+    # From rest each unit of noise leads to a column of the factor of its covariance.
+    units = torch.eye(lqg.n)
+    rest = (torch.zeros_like(units), torch.zeros(lqg.n, lqg.m), units)
+    factor = _next_states(true.dynamics, name, rest, units)
     for what, found, exact in (
         ("reward", _values(task, "reward", inputs), paid),
         ("termination", _values(task, "terminated", inputs), torch.zeros_like(paid)),
         ("true dynamics", _next_states(true.dynamics, name, inputs), following),
+        ("noise of the true dynamics", factor.mT @ factor, W),
     ):
         if not (found - exact).abs().max() <= _TOLERANCE * exact.abs().max() + _NOTHING:
             raise ValueError(f"the {what} of the row of task {name!r} is not that of its lqg")
@@ -78,8 +83,10 @@ def require_fitting(task: Task, name: str, state_size: int, action_size: int) ->
         ("state_size", task.state_size, state_size),
         ("action_size", task.action_size, action_size),
     )
-    discount: object = task.discount  # NumPy's numbers are numbers, too
-    if not isinstance(discount, Real) or not 0 <= float(discount) < 1:
+    discount: object = task.discount
+    # NumPy's numbers, too; a truth value is a number to Python.
+    number = not isinstance(discount, bool) and isinstance(discount, Real)
+    if not number or not 0 <= float(task.discount) < 1:
         raise ValueError(
             f"the row of task {name!r} has the discount {discount!r}, which is no number in [0, 1)"
         )
@@ -162,12 +169,16 @@ def _dynamics_remarks(dynamics: Dynamics, name: str, inputs: tuple[Tensor, ...])
     ]
 
 
-def _next_states(dynamics: Dynamics, name: str, inputs: tuple[Tensor, ...]) -> Tensor:
-    """Where the row's true dynamics lead without noise, [..., N, n]."""
+def _next_states(
+    dynamics: Dynamics, name: str, inputs: tuple[Tensor, ...], noise: Tensor | None = None
+) -> Tensor:
+    """Where the row's true dynamics lead, without noise if none is given, [..., N, n]."""
     state, action, _ = inputs
     where = f"the true dynamics of the row of task {name!r}"
     try:
-        found = dynamics.step(state, action, ModelNoise(torch.zeros_like(state)))
+        found = dynamics.step(
+            state, action, ModelNoise(torch.zeros_like(state) if noise is None else noise)
+        )
     except Exception as error:  # whatever the user's function raises
         raise ValueError(f"{where} fail on tensors: {type(error).__name__}: {error}") from error
     if not isinstance(found, Tensor) or found.shape != state.shape:

@@ -67,7 +67,8 @@ def _last(training: Profile, episodes: int) -> Size:
     shortened = replace(
         training,
         tasks={"maac_bench/HalfCheetah-v0": episodes},
-        label=f"{algorithm}; {training.label}".replace(" 50 of", f" {episodes} of"),
+        label=f"{algorithm}; reduced: the paper's nets and updates, one task, {episodes} of 200 "
+        f"episodes, {len(training.seeds)} of 4 seeds",
     )
     return Size(shortened, (episodes,))
 

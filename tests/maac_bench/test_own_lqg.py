@@ -17,6 +17,13 @@ def failing(*_):
     raise LookupError("no such thing")
 
 
+class Louder:
+    """Twice the noise."""
+
+    def step(self, state, action, noise):
+        return RIGHT.true.dynamics.step(state, action, noise._replace(normal=2 * noise.normal))
+
+
 class Slower:
     """Half of the right dynamics."""
 
@@ -35,6 +42,7 @@ class Slower:
         ({"reward": failing}, "fails on tensors: LookupError: no such thing"),
         ({"terminated": lambda s, a, n: torch.ones(s.shape[:-1])}, "the termination of the row"),
         ({"true": TensorDynamics(Slower(), RIGHT.true.start)}, "the true dynamics of the row"),
+        ({"true": TensorDynamics(Louder(), RIGHT.true.start)}, "the noise of the true dynamics of"),
         ({"true": None}, "has no tensor dynamics"),
         ({"true": RIGHT.true._replace(start=failing)}, "fails: LookupError: no such thing"),
     ],
@@ -58,7 +66,7 @@ def test_numpys_numbers_are_discounts(monkeypatch, discount):
     assert make_training_task(NAME).task.discount == discount
 
 
-@pytest.mark.parametrize("discount", ["0.9", True, None, float("nan")])
+@pytest.mark.parametrize("discount", ["0.9", True, False, None, float("nan")])
 def test_other_things_are_no_discounts(monkeypatch, discount):
     monkeypatch.setitem(TASKS, NAME, lambda: RIGHT._replace(discount=discount, lqg=None))
     with pytest.raises(ValueError, match=rf"the discount {discount!r}, which is no number in"):
@@ -67,5 +75,5 @@ def test_other_things_are_no_discounts(monkeypatch, discount):
 
 def test_a_row_without_dynamics_or_environment_is_named(monkeypatch):
     monkeypatch.setitem(TASKS, NAME, lambda: RIGHT._replace(true=None, lqg=None))
-    with pytest.raises(ValueError, match="has no environment: its row has no true dynamics"):
+    with pytest.raises(ValueError, match="and its row has no true dynamics to make one of"):
         make_training_task(NAME)
