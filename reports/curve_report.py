@@ -23,16 +23,15 @@ from reports.training_runs import from_runs, run_all, unfinished, with_commits
 class CurveReport:
     """A report of learning curves.
 
-    name: its folder's. profiles: its sizes. measures: the rows of its summary (see `score_table`).
-    milestones: episodes whose return is another row. compares: whether the others are compared
-    with the first algorithm of a profile.
+    name: its folder's. profiles: its sizes; the first algorithm of each is compared with the
+    others. measures: the rows of its summary (see `score_table`). milestones: episodes whose return
+    is another row.
     """
 
     name: str
     profiles: Mapping[str, Profile]
     measures: Sequence[str]
     milestones: Sequence[int] = ()
-    compares: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a repetition of something else."""
@@ -90,7 +89,7 @@ class CurveReport:
             f"maac-bench figure {self.name} --profile {profile}", _configuration(profile, parts)
         )
         origin = from_runs(origin, made, missing)
-        tables = {"data.csv": data, "summary.csv": self._summary(profile, data, size)}
+        tables = {"data.csv": data, "summary.csv": self.summary(profile, data)}
         changed = provenance.publish(tables, folder, origin, outdated=("timings.csv",))
         if not (folder / "timings.csv").exists():
             timings = joined(plan, *(part.found.timings for part in gathered.values()))
@@ -101,6 +100,24 @@ class CurveReport:
             print(f"unfinished: {line}")
         return changed
 
+    def summary(self, profile: str, data: pd.DataFrame) -> pd.DataFrame:
+        """Scores of published curves; see `curve_tables.summary_table`.
+
+        Args:
+            profile: which size.
+            data: data.csv of it.
+
+        Raises:
+            ValueError: an unknown profile.
+        """
+        size = lookup("profile", profile, self.profiles)
+        milestones = [k for k in self.milestones if k <= max(size.tasks.values())]
+        measures = [*self.measures, *(f"return_at_{k}" for k in milestones)]
+        scores = score_table(data, size.tasks, milestones)
+        summary = summary_table(data, scores, measures, size.algorithms[0])
+        summary.insert(0, "profile", profile)
+        return summary
+
     def _parts(self, profile: str) -> dict[str, Profile]:
         """The profile, and before it the one that it repeats, as far as it does."""
         size = lookup("profile", profile, self.profiles)
@@ -108,15 +125,6 @@ class CurveReport:
             return {profile: size}
         before = replace(self.profiles[size.repeats], tasks=size.tasks, algorithms=size.algorithms)
         return {size.repeats: before, profile: size}
-
-    def _summary(self, profile: str, data: pd.DataFrame, size: Profile) -> pd.DataFrame:
-        milestones = [k for k in self.milestones if k <= max(size.tasks.values())]
-        measures = [*self.measures, *(f"return_at_{k}" for k in milestones)]
-        scores = score_table(data, size.tasks, milestones)
-        against = size.algorithms[0] if self.compares else None
-        summary = summary_table(data, scores, measures, against)
-        summary.insert(0, "profile", profile)
-        return summary
 
 
 def _require_repetition(name: str, again: Profile, first: Profile) -> None:

@@ -105,4 +105,4 @@ PROFILES["paper-size-tf32"] = replace(
 PROFILES["paper-size-tf32-repeated"] = replace(
     paper_size_tf32((3, 4), "paper-gpu-seeds-3-4"), repeats="paper-size-tf32"
 )
-REPORT = CurveReport("ablations", PROFILES, measures=("final", "area"), compares=True)
+REPORT = CurveReport("ablations", PROFILES, measures=("final", "area"))

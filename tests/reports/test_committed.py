@@ -5,12 +5,15 @@ import shutil
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from matplotlib.testing.compare import compare_images
 
 from reports.__main__ import main as redraw
+from reports.ablations.settings import REPORT as ABLATIONS
+from reports.figure2.settings import REPORT as FIGURE2
 from reports.figures import NAMES, draw, published
-from reports.files import ROOT, file_digest
+from reports.files import PUBLISHED_DIGITS, ROOT, file_digest, write_csv
 from reports.registry import REPORTS, folder
 
 PUBLISHED = [
@@ -19,6 +22,7 @@ PUBLISHED = [
     for profile in report.profiles
     if (folder(name, profile) / "provenance.json").exists()
 ]
+CURVES = {report.name: report for report in (FIGURE2, ABLATIONS)}
 
 
 def test_every_published_folder_belongs_to_a_report_and_is_redrawn():
@@ -60,6 +64,16 @@ def test_ctrl_c_is_one_line_even_while_libraries_load(module):
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (result.returncode, result.stderr) == (130, f"{module}: interrupted\n")
+
+
+@pytest.mark.parametrize(("name", "profile"), [pair for pair in PUBLISHED if pair[0] in CURVES])
+def test_a_published_summary_follows_from_its_curves(name, profile, tmp_path):
+    home = folder(name, profile)
+    summary = CURVES[name].summary(profile, pd.read_csv(home / "data.csv"))
+    write_csv(summary, tmp_path / "summary.csv", PUBLISHED_DIGITS)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "summary.csv"), pd.read_csv(home / "summary.csv"), rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize(("name", "profile"), PUBLISHED)

@@ -49,7 +49,7 @@ PROFILE = Miniature(
     compiled=False,
     label="reduced: for tests",
 )
-REPORT = CurveReport("ablations", {"mini": PROFILE}, ("final", "area"), compares=True)
+REPORT = CurveReport("ablations", {"mini": PROFILE}, ("final", "area"))
 TABLES = ("data.csv", "summary.csv", "timings.csv")
 
 
