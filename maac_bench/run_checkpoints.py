@@ -46,8 +46,8 @@ def checkpoint_digest(path: Path, rollout: int) -> str:
     return str(read_record(record, "sha256")["sha256"])
 
 
-def require_checkpoint(path: Path, rollout: int | None = None) -> Snapshot:
-    """The checkpoint after that many rollouts, or the newest; ValueError where there is none."""
+def require_rollout(path: Path, rollout: int | None = None) -> int:
+    """That many rollouts, or those of the newest checkpoint; ValueError where there is none."""
     held = checkpoint_rollouts(path)
     if not held:
         raise ValueError(f"{path} has no checkpoint yet: let it train for a rollout")
@@ -56,7 +56,12 @@ def require_checkpoint(path: Path, rollout: int | None = None) -> Snapshot:
             f"{path} has no checkpoint of rollout {rollout}, only of "
             f"{', '.join(map(str, held))}; train with --keep-every to keep more"
         )
-    snapshot = load_checkpoint(path, rollout)
+    return held[-1] if rollout is None else rollout
+
+
+def require_checkpoint(path: Path, rollout: int | None = None) -> Snapshot:
+    """The checkpoint after that many rollouts, or the newest; ValueError where there is none."""
+    snapshot = load_checkpoint(path, require_rollout(path, rollout))
     if snapshot is None:
         raise ValueError(f"{path} lost its checkpoint while it was read: try again")
     return snapshot

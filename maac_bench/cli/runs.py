@@ -13,7 +13,7 @@ import tyro
 
 from maac_bench.names import module_digests
 from maac_bench.planning import PlannerSettings
-from maac_bench.run_checkpoints import require_checkpoint
+from maac_bench.run_checkpoints import require_rollout
 from maac_bench.run_evaluation import (
     begins_with,
     evaluate_run,
@@ -196,8 +196,8 @@ class GradientError:
         """Measure, write, draw, print the summary."""
         task = read_identity(self.directory)["task"]
         make_training_task(task)  # imports its module, if it is the user's own
-        rollouts = require_checkpoint(self.directory, self.rollout).counters["rollouts"]
-        _say_what_changed(self.directory, task, rollouts)
+        rollout = require_rollout(self.directory, self.rollout)
+        _say_what_changed(self.directory, task, rollout)
         require_writable(self.directory)
         path = self.directory / f"{_result_name('gradient-error', self.rollout)}.csv"
         asked = self.measurement
@@ -205,7 +205,7 @@ class GradientError:
         own = {"random_seed": asked.seed}
         _require_alike(path, {**dials, "replicates": asked.rollouts, **own})
         _require_horizons(path, asked.horizons)
-        table = gradient_error(self.directory, asked, self.rollout).assign(**own)
+        table = gradient_error(self.directory, asked, rollout).assign(**own)
         print(summary(table))
         _say_who_stopped(self.directory, table)
         write_csv(table, path)

@@ -156,8 +156,10 @@ def _gymnasium_speaking(name: str) -> Iterator[None]:
             raise ValueError(
                 f"task {name!r} cannot be made: its module needs {absent!r}"
             ) from error
+        if name.rpartition(":")[2] in gym.registry:
+            raise _cannot_be_made(name, error) from error
         where = f" of {module_file(name)}" if ":" in name and not absent else ""
-        if name in TASKS and isinstance(error, gym.error.UnregisteredEnv):
+        if name in TASKS:
             raise ValueError(
                 f"task {name!r}{where} has no environment: not registered with Gymnasium "
                 f"({error}), and its row has no true dynamics to make one of"
@@ -167,9 +169,11 @@ def _gymnasium_speaking(name: str) -> Iterator[None]:
             f"and none of {', '.join(TASKS)}"
         ) from error
     except (Exception, SystemExit) as error:
-        raise ValueError(
-            f"task {name!r} cannot be made: {type(error).__name__}: {error}"
-        ) from error
+        raise _cannot_be_made(name, error) from error
+
+
+def _cannot_be_made(name: str, error: BaseException) -> ValueError:
+    return ValueError(f"task {name!r} cannot be made: {type(error).__name__}: {error}")
 
 
 def own_remarks(training: TrainingTask) -> list[str]:

@@ -58,18 +58,21 @@ def require_its_lqg(task: Task) -> None:
     generator = torch.Generator().manual_seed(_SEED)
     draws = torch.randn(2, _STEPS // 2, lqg.n + lqg.m, generator=generator, dtype=torch.float32)
     state, action = draws.split([lqg.n, lqg.m], dim=-1)
+    normal = torch.randn(state.shape, generator=generator, dtype=torch.float32)
     following = state @ A.mT + action @ B.mT
     inputs = (state, action, following)
     paid = -((state @ Q) * state).sum(dim=-1) - ((action @ R) * action).sum(dim=-1)
     # From rest each unit of noise leads to a column of the factor of its covariance.
-    units = torch.eye(lqg.n)
-    rest = (torch.zeros_like(units), torch.zeros(lqg.n, lqg.m), units)
+    units = torch.eye(lqg.n, dtype=torch.float32)
+    rest = (torch.zeros_like(units), units.new_zeros(lqg.n, lqg.m), units)
     factor = _next_states(true.dynamics, name, rest, units)
+    noisy = _next_states(true.dynamics, name, inputs, normal)
     for what, found, exact in (
         ("reward", _values(task, "reward", inputs), paid),
         ("termination", _values(task, "terminated", inputs), torch.zeros_like(paid)),
         ("true dynamics", _next_states(true.dynamics, name, inputs), following),
         ("noise of the true dynamics", factor.mT @ factor, W),
+        ("noise of the true dynamics", noisy, following + normal @ factor),
     ):
         if not (found - exact).abs().max() <= _TOLERANCE * exact.abs().max() + _NOTHING:
             raise ValueError(f"the {what} of the row of task {name!r} is not that of its lqg")

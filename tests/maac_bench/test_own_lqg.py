@@ -7,6 +7,7 @@ import torch
 import analytic
 from maac_bench.__main__ import main
 from maac_bench.tasks import TASKS, TensorDynamics, linear_quadratic_task, make_training_task
+from maac_bench.types import ModelNoise
 
 NAME = f"{__name__}:Three-v0"
 LQG = analytic.random_lqg(3, 1, np.random.default_rng(5))
@@ -24,11 +25,32 @@ class Louder:
         return RIGHT.true.dynamics.step(state, action, noise._replace(normal=2 * noise.normal))
 
 
+def following(state, action):
+    noise = ModelNoise(torch.zeros_like(state))
+    return RIGHT.true.dynamics.step(state, action, noise)
+
+
 class Slower:
-    """Half of the right dynamics."""
+    """Half of the right dynamics, with the right noise."""
 
     def step(self, state, action, noise):
-        return 0.5 * RIGHT.true.dynamics.step(state, action, noise)
+        missing = 0.5 * following(state, action)
+        return RIGHT.true.dynamics.step(state, action, noise) - missing
+
+
+class LouderAway:
+    """The right noise at rest, more of it elsewhere."""
+
+    def step(self, state, action, noise):
+        scale = 1 + state.norm(dim=-1, keepdim=True)
+        return RIGHT.true.dynamics.step(state, action, noise._replace(normal=scale * noise.normal))
+
+
+class Heavier:
+    """The right noise in units, of another distribution."""
+
+    def step(self, state, action, noise):
+        return RIGHT.true.dynamics.step(state, action, noise._replace(normal=noise.normal**3))
 
 
 @pytest.mark.parametrize(
@@ -41,8 +63,10 @@ class Slower:
         ({"reward": lambda s, a, n: 3 * RIGHT.reward(s, a, n)}, "the reward of the row of task"),
         ({"reward": failing}, "fails on tensors: LookupError: no such thing"),
         ({"terminated": lambda s, a, n: torch.ones(s.shape[:-1])}, "the termination of the row"),
-        ({"true": TensorDynamics(Slower(), RIGHT.true.start)}, "the true dynamics of the row"),
+        ({"true": TensorDynamics(Slower(), RIGHT.true.start)}, "maac-bench: the true dynamics of"),
         ({"true": TensorDynamics(Louder(), RIGHT.true.start)}, "the noise of the true dynamics of"),
+        ({"true": TensorDynamics(LouderAway(), RIGHT.true.start)}, "the noise of the true"),
+        ({"true": TensorDynamics(Heavier(), RIGHT.true.start)}, "the noise of the true"),
         ({"true": None}, "has no tensor dynamics"),
         ({"true": RIGHT.true._replace(start=failing)}, "fails: LookupError: no such thing"),
     ],

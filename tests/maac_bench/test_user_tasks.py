@@ -79,6 +79,16 @@ def test_an_environment_that_fails_to_start_says_so():
     del gym.registry["Broken-v0"]
 
 
+@pytest.mark.parametrize("name", ["maac_bench/HalfCheetah-v0", "HalfCheetah-v5", "Pendulum-v1"])
+def test_a_task_whose_environment_cannot_be_made_is_not_called_unknown(monkeypatch, name):
+    def broken(**_):
+        raise gym.error.DependencyNotInstalled("no simulator")
+
+    monkeypatch.setattr(gym.spec(name), "entry_point", broken)
+    with pytest.raises(ValueError, match=r"cannot be made: DependencyNotInstalled: no simulator$"):
+        make_training_task(name)
+
+
 def never(_state, _action, next_state):
     return torch.zeros_like(next_state[..., 0], dtype=torch.bool)
 
