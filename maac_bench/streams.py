@@ -85,7 +85,7 @@ class Streams:
 
     def permutations(self, size: int, *shape: int) -> Tensor:
         """Uniform permutations of 0 ... size-1 along the last axis, [seeds, *shape, size]."""
-        return self.uniform(*shape, size).argsort(dim=-1)
+        return self.uniform(*shape, size).argsort(dim=-1, stable=True)
 
 
 StreamFactory: TypeAlias = Callable[[str], Streams]

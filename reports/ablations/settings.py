@@ -59,13 +59,10 @@ PROFILES["critic-unit"] = replace(
 PROFILES["critic-unit-baseline"] = replace(
     PROFILES["mujoco"], algorithms=("maac-scaled-critic", "mbpo", "mbpo-scaled-critic")
 )
-# The same question put to two other seeds, with the critics of which it was first seen.
+# Two other seeds, shown together with the first.
 PROFILES["critic-unit-repeated"] = replace(
-    PROFILES["mujoco"],
-    algorithms=("maac-sqrt-critic", "maac-h0-sqrt-critic"),
-    seeds=(2, 3),
-    label="reduced: small nets, one task, 50 of 200 episodes, 2 of 4 seeds",
-    place="small-seeds-2-3",
+    repeated(("maac", "maac-scaled-critic", "maac-sqrt-critic", "maac-h0-sqrt-critic")),
+    repeats="critic-unit",
 )
 PROFILES["critic-unit-small-tasks"] = replace(
     PROFILES["quick"], algorithms=("maac", "maac-scaled-critic", "maac-sqrt-critic")
@@ -75,8 +72,8 @@ PROFILES["other-tasks-critic-unit"] = other_tasks(
     ("maac", "maac-scaled-critic", "maac-sqrt-critic")
 )
 PROFILES["mujoco-repeated"] = repeated(PROFILES["mujoco"].algorithms)
-# Whether H = 0 still costs as much after as many episodes again.
-PROFILES["longer"] = longer(("maac", "maac-h0"))
+# Whether H = 0 still costs as much, and the critics' unit is worth as much, after as many again.
+PROFILES["longer"] = longer(("maac", "maac-h0", "maac-scaled-critic"))
 # Whether H = 0 is ahead on two of them with two other seeds, too.
 PROFILES["other-tasks-repeated"] = replace(
     other_tasks(("maac", "maac-h0")),

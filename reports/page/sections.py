@@ -149,6 +149,7 @@ SECTIONS = {
             "quick",
             "mujoco",
             "critic-unit",
+            "longer",
             "paper-size",
             "paper-size-gpu",
             "paper-size-tf32",

@@ -24,7 +24,9 @@ from maac_bench.run_evaluation import (
 from reports import provenance
 from reports.files import PUBLISHED_DIGITS, read_csv, write_csv
 from reports.training_profiles import (
+    Profile,
     directory,
+    longer,
     paper_size,
     paper_size_gpu,
     paper_size_tf32,
@@ -34,13 +36,18 @@ from reports.training_runs import TrainingRun, commits, require_run, run_all
 
 EPISODES = 10
 PLANNER = PlannerSettings()
+
+
+def _labelled(profile: Profile) -> Profile:
+    """With its algorithm's name before its label."""
+    return replace(profile, label=f"{profile.algorithms[0]}; {profile.label}")
+
+
 PROFILES = profiles(("maac",))
 # The policies with the highest returns of that size.
-PROFILES["critic-unit"] = replace(
-    PROFILES["mujoco"],
-    algorithms=("maac-scaled-critic",),
-    label="maac-scaled-critic; " + PROFILES["mujoco"].label,
-)
+PROFILES["critic-unit"] = _labelled(replace(PROFILES["mujoco"], algorithms=("maac-scaled-critic",)))
+# The nearest to converged ones of that size.
+PROFILES["longer"] = _labelled(longer(("maac-scaled-critic",)))
 PROFILES["paper-size"] = paper_size(("maac",))
 PROFILES["paper-size-gpu"] = paper_size_gpu(("maac-scaled-critic",))
 # Nearer to the end of the run.

@@ -89,7 +89,7 @@ def test_what_is_missing_is_named(reduced):
     first = "mujoco, plus, critic-unit, hopper, walker2d, paper-size, paper-size-critic-unit"
     names = f"{first}, paper-size-gpu-h0, paper-size-tf32-31, paper-size-tf32, paper"
     assert f"Not run yet: profiles {names}." in text  # gradient_error
-    names = "quick, mujoco, critic-unit, paper-size, paper-size-gpu, paper-size-tf32, paper"
+    names = "quick, mujoco, critic-unit, longer, paper-size, paper-size-gpu, paper-size-tf32, paper"
     assert f"Not run yet: profiles {names}." in text  # table1
     first = (
         "quick, mujoco, mujoco-repeated, longer, critic-unit, critic-unit-baseline, "
