@@ -239,6 +239,7 @@ def _cut(rollouts: Trajectory, horizon: int) -> Trajectory:
         rollouts.actions[:horizon],
         rollouts.rewards[:horizon],
         rollouts.discounts[: horizon + 1],
+        rollouts.reached[:horizon],
     )
 
 

@@ -66,7 +66,10 @@ def expansion_regression(
         interval: what the target networks' values are clipped to, [seeds] each.
     """
     alpha = temperature.reshape(-1, 1, 1)
-    imagined = rollout(problem, policy, batch.next_state.unsqueeze(1), noise)
+    # Nothing counts that follows a real end; it must be finite for that, see `unroll`.
+    ended = batch.terminated.unsqueeze(-1) >= 1.0
+    start = torch.where(ended, batch.state, batch.next_state)
+    imagined = rollout(problem, policy, start.unsqueeze(1), noise)
     last = policy.sample(imagined.states[-1], noise.terminal[..., 0, :])
     actions = (*imagined.actions, last)
     values = [

@@ -28,7 +28,9 @@ def unroll(problem: Problem, act: Act, start: Tensor, noise: Sequence[ModelNoise
     """Step the dynamics once for every noise.
 
     Differentiable in whatever `act`, the start state and the dynamics carry. The discount is
-    cumulative: once a rollout terminates, every later reward counts 0.
+    cumulative: once a rollout terminates, every later reward counts 0. It goes on from its start
+    then: rewards, dynamics and critics need not be finite beyond an end, and 0 times what is not
+    would be NaN.
 
     Args:
         problem: dynamics, reward, termination and discount.
@@ -39,6 +41,7 @@ def unroll(problem: Problem, act: Act, start: Tensor, noise: Sequence[ModelNoise
     states, discounts = [start], [torch.ones_like(start[..., 0])]
     actions: list[Action] = []
     rewards: list[Tensor] = []
+    reached: list[Tensor] = []
     for t, model_noise in enumerate(noise):
         state = states[-1]
         action = act(t, state)
@@ -46,9 +49,12 @@ def unroll(problem: Problem, act: Act, start: Tensor, noise: Sequence[ModelNoise
         ended = problem.terminated(state, action.value, next_state)
         actions.append(action)
         rewards.append(problem.reward(state, action.value, next_state))
-        states.append(next_state)
+        reached.append(next_state)
+        states.append(torch.where(ended.unsqueeze(-1) >= 1.0, start, next_state))
         discounts.append(discounts[-1] * problem.discount * (1.0 - ended))
-    return Trajectory(tuple(states), tuple(actions), tuple(rewards), tuple(discounts))
+    return Trajectory(
+        tuple(states), tuple(actions), tuple(rewards), tuple(discounts), tuple(reached)
+    )
 
 
 def rollout(problem: Problem, policy: Policy, start: Tensor, noise: RolloutNoise) -> Trajectory:
@@ -130,11 +136,13 @@ def draw_terminal(problem: Problem, policy: Policy, state: Tensor, noise: Tensor
 
 
 def transitions(problem: Problem, trajectory: Trajectory) -> Transition:
-    """A rollout's steps as data, those after termination included: [*stack, H * batch, ...].
+    """A rollout's steps as data, those after an end (from the start again) included.
+
+    Rows are [*stack, H * batch, ...].
 
     The time axis is laid out behind the stack's: steps of one time stay together.
     """
-    states, following = trajectory.states[:-1], trajectory.states[1:]
+    states, following = trajectory.states[:-1], trajectory.reached
     actions = [action.value for action in trajectory.actions]
     ended = [
         problem.terminated(s, a, s_next)

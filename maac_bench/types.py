@@ -78,14 +78,16 @@ class Action(NamedTuple):
 class Trajectory(NamedTuple):
     """An H-step rollout, time first.
 
-    states: H+1 of [..., n]. actions: H. rewards: H of [...]. discounts: H+1 of [...], `gamma^t`
-    and 0 once terminated.
+    states: H+1 of [..., n], s_t; the start state again after an end. actions: H. rewards: H of
+    [...]. discounts: H+1 of [...], `gamma^t` and 0 once terminated. reached: H of [..., n], where
+    each transition led.
     """
 
     states: tuple[Tensor, ...]
     actions: tuple[Action, ...]
     rewards: tuple[Tensor, ...]
     discounts: tuple[Tensor, ...]
+    reached: tuple[Tensor, ...]
 
 
 class Policy(Protocol):

@@ -73,7 +73,7 @@ def test_horizon_zero_is_the_sac_actor_loss():
 
 
 def test_the_minimum_is_over_whole_sums_not_over_samples():
-    trajectory = Trajectory((), (), (torch.zeros(2),), (torch.ones(2), torch.ones(2)))
+    trajectory = Trajectory((), (), (torch.zeros(2),), (torch.ones(2), torch.ones(2)), ())
     values = torch.tensor([[[0.0, 4.0], [1.0, 1.0]], [[3.0, 2.0], [2.0, 2.0]]])
     assert h_step_return(trajectory, values).tolist() == [2.0, 1.0]
 
@@ -192,7 +192,11 @@ def test_no_entropy_counts_after_an_end():
 
     discounts = (torch.ones(1), torch.tensor([0.9]), torch.zeros(1))
     path = Trajectory(
-        (torch.zeros(1, 1),) * 3, (acted([1.0]), acted([2.0])), (torch.zeros(1),) * 2, discounts
+        (torch.zeros(1, 1),) * 3,
+        (acted([1.0]), acted([2.0])),
+        (torch.zeros(1),) * 2,
+        discounts,
+        (torch.zeros(1, 1),) * 2,
     )
     assert path_entropy(path, acted([[40.0]]), "path").tolist() == [-1.0 - 0.9 * 2.0]
     assert path_entropy(path, acted([[40.0]]), "first").tolist() == [-1.0]

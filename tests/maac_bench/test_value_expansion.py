@@ -22,6 +22,7 @@ def imagined(rewards, log_probs, discounts) -> Trajectory:
         tuple(actions),
         tuple(torch.tensor([x]) for x in rewards),
         tuple(torch.tensor([x]) for x in discounts),
+        (),
     )
 
 
@@ -34,7 +35,7 @@ def test_the_zeroth_candidate_is_the_soft_bellman_target():
     reward, log_prob = torch.randn(2, 6)
     discount = 0.9 * torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0, 1.0])
     values, alpha = torch.randn(2, 6), torch.tensor(0.3)
-    start = Trajectory((), (), (), (torch.ones(6),))
+    start = Trajectory((), (), (), (torch.ones(6),), ())
     candidates = expansion_candidates(reward, discount, start, [values - alpha * log_prob], alpha)
     assert candidates.shape == (1, 2, 6)
     expected = soft_bellman_target(reward, discount, values, log_prob, alpha)
