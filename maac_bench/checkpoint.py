@@ -25,7 +25,10 @@ from maac_bench.trainer import Trainer
 
 
 class Snapshot(NamedTuple):
-    """tensors: [seeds, ...] each, by name. counters: plain JSON values."""
+    """tensors: [seeds, ...] each, by name. counters: plain JSON values.
+
+    On a CPU the tensors are the trainer's own: to be written before it goes on.
+    """
 
     tensors: Mapping[str, Tensor]
     counters: Mapping[str, Any]
@@ -89,11 +92,22 @@ def restore(trainer: Trainer, snapshot: Snapshot) -> None:
     Raises:
         ValueError: the state does not fit, or the environment does not repeat itself.
     """
+    _require_same_length(trainer, snapshot.counters)
     try:
         _restore_networks(trainer, snapshot)
         _restore_data(trainer, snapshot)
     except (KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"the checkpoint does not fit this configuration: {error}") from error
+
+
+def _require_same_length(trainer: Trainer, counters: Mapping[str, Any]) -> None:
+    """ValueError where the task's time limit has changed, by which rollouts are counted."""
+    rollouts, env_steps = counters["rollouts"], counters["env_steps"]
+    if rollouts * trainer.steps != env_steps:
+        raise ValueError(
+            f"the run's rollouts were {env_steps // rollouts} steps long, and the time limit of "
+            f"{trainer.task.name} is {trainer.steps} now: choose another directory"
+        )
 
 
 def restore_agent(agent: Agent, snapshot: Snapshot) -> None:
@@ -140,10 +154,11 @@ def restore_world(imagination: Imagination, snapshot: Snapshot) -> None:
 def _ensemble(
     snapshot: Snapshot, config: Config, device: torch.device, name: str
 ) -> Ensemble | None:
-    parameters = [p.to(device) for p in _group(snapshot, name)]
+    # Copies: the trainer goes on changing what it is given.
+    parameters = [p.to(device, copy=True) for p in _group(snapshot, name)]
     if not parameters:
         return None
-    statistics = [x.to(device) for x in _group(snapshot, f"{name}.normalizers")]
+    statistics = [x.to(device, copy=True) for x in _group(snapshot, f"{name}.normalizers")]
     ensemble = build_ensemble(
         Normalizer(*statistics[:2]),
         Normalizer(*statistics[2:]),

@@ -15,6 +15,8 @@ from maac_bench.types import ModelNoise, Transition
 from maac_bench.world import World
 
 PREDICTION_STEPS = (1, 2, 4, 8)
+# Of a feature's size: what float32 makes of one that does not vary.
+_ROUNDING = 1e-6
 
 
 def agent_columns(
@@ -62,9 +64,9 @@ def prediction_errors(
     """Open-loop error of the members' noise-free rollouts after k real steps, [seeds] each.
 
     Root-mean-square over members, features and start times, each feature in units of its standard
-    deviation along the episode. Start times are those with all k steps in the episode: NaN for a
-    seed that has none, no entry where the episode is too short for any; infinite where a
-    prediction is not finite.
+    deviation along the episode; those that do not vary in it are left out. Start times are those
+    with all k steps in the episode: NaN for a seed that has none, no entry where the episode is too
+    short for any; infinite where a prediction is not finite.
 
     Args:
         model: the ensemble.
@@ -74,6 +76,7 @@ def prediction_errors(
     states, actions = record.states.transpose(0, 1), record.actions.transpose(0, 1)
     alive, total = record.alive.transpose(0, 1), len(record.actions)
     unit = _deviation(states, torch.cat([alive[:, :1], alive], dim=1)).unsqueeze(1)
+    varying = unit.isfinite().sum(dim=-1).squeeze(1).clamp(min=1)
     every, noise = EveryMember(model._replace(noisy=False)), ModelNoise(torch.zeros(()))
     imagined, errors = states[:, :-1].unsqueeze(1), {}
     with torch.no_grad():
@@ -83,7 +86,8 @@ def prediction_errors(
             imagined = every.step(start, actions[:, k - 1 :].unsqueeze(1), noise)
             if k in steps:
                 relative = (imagined - states[:, k:].unsqueeze(1)) / unit
-                squared = relative.square().mean(dim=(1, -1)).nan_to_num(nan=torch.inf)
+                squared = relative.square().mean(dim=1).sum(dim=-1) / varying
+                squared = squared.nan_to_num(nan=torch.inf)
                 lived = alive[:, k - 1 :] > 0
                 total_error = torch.where(lived, squared, 0.0).sum(dim=1)
                 errors[k] = (total_error / lived.sum(dim=1)).sqrt()
@@ -91,11 +95,12 @@ def prediction_errors(
 
 
 def _deviation(states: Tensor, seen: Tensor) -> Tensor:
-    """Standard deviation over the states that were visited, [seeds, 1, n]."""
+    """Standard deviation over the states that were visited, infinite if none, [seeds, 1, n]."""
     weight, count = seen.unsqueeze(-1), seen.sum(dim=1).reshape(-1, 1, 1)
     mean = (weight * states).sum(dim=1, keepdim=True) / count
     variance = (weight * (states - mean).square()).sum(dim=1, keepdim=True) / (count - 1.0)
-    return variance.sqrt().clamp(min=1e-6)
+    deviation = variance.sqrt()
+    return torch.where(deviation > _ROUNDING * (1.0 + mean.abs()), deviation, torch.inf)
 
 
 def critic_bias(agent: Agent, world: World, record: Record) -> tuple[Tensor, Tensor]:

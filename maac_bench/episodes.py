@@ -118,9 +118,9 @@ class Episodes:
         return np.stack(self._state)
 
     def close(self) -> None:
-        """Free the environments."""
-        for env in self._envs:
-            env.close()
+        """Free the environments; once, since some cannot be closed again."""
+        while self._envs:
+            self._envs.pop().close()
 
     def _reset(self, k: int, episode: int) -> Array:
         entropy = np.random.SeedSequence([self._seeds[k], episode, *self._purpose])

@@ -63,6 +63,10 @@ class Imagination:
             task.discount if config.discount is None else config.discount,
             Interval(none, -none) if config.critic.bounded else None,
         )
+        if config.critic.target == "path" and self.world.discount == 0:
+            raise ValueError(
+                f"target path closes a rollout by its critics: {task.name}'s discount must not be 0"
+            )
         self.model: Ensemble | None = None
         self.fit: ModelReport | None = None
         self.outcome: LearnedOutcome | None = None

@@ -13,7 +13,7 @@ from maac_bench.checks import require_finite, require_positive, require_whole
 from maac_bench.dynamics import Ensemble, init_ensemble
 from maac_bench.early_stopping import EarlyStopping
 from maac_bench.ensemble_training import LikelihoodGradient, Trainees, likelihood_gradient
-from maac_bench.nets import Normalizer, fit_normalizer
+from maac_bench.nets import NO_SPREAD, Normalizer, fit_normalizer
 from maac_bench.replay import take_rows
 from maac_bench.streams import StreamFactory, Streams
 from maac_bench.types import Transition
@@ -164,9 +164,7 @@ def refit_model(
         full_gradient: takes the place of `likelihood_gradient` for full batches.
         max_steps: gradient steps at most; the last pass over the data may then be part of one.
     """
-    ensemble = ensemble._replace(
-        inputs=fit_normalizer(pairs.inputs), targets=fit_normalizer(pairs.targets)
-    )
+    ensemble = ensemble._replace(inputs=fit_normalizer(pairs.inputs), targets=_fit_targets(pairs))
     table = _table(ensemble, pairs)
     held, train = (
         rows.to(table.device) for rows in held_out_rows(table.shape[1], config.validation, split)
@@ -206,7 +204,12 @@ def held_out_rows(count: int, share: float, split: Streams) -> tuple[Tensor, Ten
 
 def new_ensemble(pairs: Pairs, config: ModelConfig, init: Streams) -> Ensemble:
     """An untrained ensemble whose normalisers fit the data."""
-    return build_ensemble(fit_normalizer(pairs.inputs), fit_normalizer(pairs.targets), config, init)
+    return build_ensemble(fit_normalizer(pairs.inputs), _fit_targets(pairs), config, init)
+
+
+def _fit_targets(pairs: Pairs) -> Normalizer:
+    """A target that never changes is predicted as that, whatever the net puts out for it."""
+    return fit_normalizer(pairs.targets, NO_SPREAD)
 
 
 def build_ensemble(

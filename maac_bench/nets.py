@@ -151,6 +151,10 @@ def require_layers(layers: Layers) -> None:
             raise ValueError(f"unknown {kind} {name!r}; choose from {', '.join(known)}")
 
 
+NO_SPREAD = 1e-8
+"""Standard deviation up to which a feature does not vary."""
+
+
 class Normalizer(NamedTuple):
     """Affine map to zero mean and unit standard deviation. mean, std: [*stack, features]."""
 
@@ -170,13 +174,15 @@ class Normalizer(NamedTuple):
         return Normalizer(self.mean[index], self.std[index])
 
 
-def fit_normalizer(x: Tensor) -> Normalizer:
+def fit_normalizer(x: Tensor, constant: float = 1.0) -> Normalizer:
     """Mean and standard deviation over the second-last axis, [..., N, features] -> [..., features].
 
-    Features that do not vary get a standard deviation of 1.
+    Args:
+        x: samples, [..., N, features].
+        constant: standard deviation of features that do not vary.
     """
     mean, std = x.mean(dim=-2), x.std(dim=-2, correction=0)
-    return Normalizer(mean, torch.where(std > 1e-8, std, torch.ones_like(std)))
+    return Normalizer(mean, torch.where(std > NO_SPREAD, std, constant))
 
 
 def _between(parameter: Tensor, x: Tensor) -> Tensor:

@@ -57,11 +57,14 @@ class Candidates(NamedTuple):
     def best(self, count: int) -> Candidates:
         """The `count` most promising of every seed; one whose rollout diverged is the last.
 
+        Those of a seed that has fewer which did not diverge are NaN: the others go on.
+
         Raises:
-            FloatingPointError: a seed has fewer than `count` that did not diverge.
+            FloatingPointError: that is so of all seeds.
         """
         finite = self.returns.isfinite()
-        if int(finite.sum(dim=1).min()) < count:
+        enough = finite.sum(dim=1) >= count
+        if not bool(enough.any()):
             raise FloatingPointError(
                 f"planning: of {finite.shape[1]} sequences only {finite.sum(dim=1).tolist()} have "
                 f"a finite return (per seed), and {count} are needed: the learned model diverges, "
@@ -69,7 +72,8 @@ class Candidates(NamedTuple):
             )
         returns, index = self.returns.where(finite, -math.inf).topk(count, dim=1)
         index = index[..., None, None].expand(-1, -1, *self.actions.shape[2:])
-        return Candidates(self.actions.gather(1, index), returns)
+        chosen = self.actions.gather(1, index)
+        return Candidates(chosen.where(enough[:, None, None, None], math.nan), returns)
 
     def merge(self, other: Candidates) -> Candidates:
         """Both together."""

@@ -11,7 +11,10 @@ from maac_bench.checkpoint import Snapshot
 from maac_bench.run_files import digest, read_record, write_tensors, write_text
 
 _KEPT_CHECKPOINTS = 2
-_CHECKPOINT = "rollout-" + "[0-9]" * 6
+_DIGITS = 6
+_CHECKPOINT = "rollout-" + "[0-9]" * _DIGITS
+MOST_ROLLOUTS = 10**_DIGITS - 1
+"""That a checkpoint can be named after."""
 
 
 def write_checkpoint(path: Path, snapshot: Snapshot, keep_every: int = 0) -> None:
@@ -114,7 +117,7 @@ def _records(path: Path) -> list[Path]:
 
 
 def _checkpoint_name(rollouts: int) -> str:
-    return f"rollout-{rollouts:06d}"
+    return f"rollout-{rollouts:0{_DIGITS}d}"
 
 
 def _rollout_of(record: Path) -> int:

@@ -140,8 +140,8 @@ def require_finite_returns(table: pd.DataFrame) -> None:
             for seed, rows in broken.groupby("seed")
         ]
         raise FloatingPointError(
-            f"the return is not finite: {'; '.join(which)}. The environment or the policy gave a "
-            "number that is not finite"
+            f"the return is not finite: {'; '.join(which)}. The environment, the policy or "
+            "planning gave a number that is not finite"
         )
 
 

@@ -19,7 +19,7 @@ from maac_bench.config import Config, to_dict
 from maac_bench.names import module_digests
 from maac_bench.products import fast_products
 from maac_bench.run import RunDirectory
-from maac_bench.run_checkpoints import load_checkpoint
+from maac_bench.run_checkpoints import MOST_ROLLOUTS, load_checkpoint
 from maac_bench.tasks import TrainingTask, make_training_task, own_remarks
 from maac_bench.trainer import Row, Trainer
 
@@ -53,6 +53,8 @@ class RunSettings:
             )
         if self.rollouts < 1:
             raise ValueError(f"rollouts must be at least 1, got {self.rollouts}")
+        if self.rollouts > MOST_ROLLOUTS:
+            raise ValueError(f"rollouts must be at most {MOST_ROLLOUTS}, got {self.rollouts}")
         if self.keep_every < 0:
             raise ValueError(f"keep_every must be at least 0, got {self.keep_every}")
         try:

@@ -19,7 +19,13 @@ from maac_bench.tasks.gymnasium_v5 import V5_OPTIONS, V5_TASKS, v5_task
 from maac_bench.tasks.linear_quadratic import LinearGaussianDynamics, linear_quadratic_task
 from maac_bench.tasks.mujoco_paper import EPISODE_STEPS, PAPER_TASKS, paper_task
 from maac_bench.tasks.mujoco_warnings import install as _install_warnings
-from maac_bench.tasks.own import remarks, require_fitting, require_its_lqg, require_whole
+from maac_bench.tasks.own import (
+    remarks,
+    repetition_remarks,
+    require_fitting,
+    require_its_lqg,
+    require_whole,
+)
 from maac_bench.tasks.swing_up import CART_POLE, PENDULUM, cart_pole_task, pendulum_task
 from maac_bench.tasks.tensor_env import TensorEnv
 from maac_bench.tasks.training import (
@@ -177,22 +183,24 @@ def _cannot_be_made(name: str, error: BaseException) -> ValueError:
 
 
 def own_remarks(training: TrainingTask) -> list[str]:
-    """What a row of the user's own gets wrong about its environment, a line each.
+    """What to know of an environment that is not of this package, and its row, a line each.
 
     Raises:
-        ValueError: one of its functions cannot be used.
+        ValueError: one of the row's functions cannot be used.
     """
-    if ":" not in training.task.name or training.learns_outcome:
+    name = training.task.name
+    if ":" not in name and not training.learns_outcome:
         return []
     lines = []
-    if _made_of_row(training.task.name):
+    if not training.learns_outcome and _made_of_row(name):
         lines.append(
-            f"no environment of {training.task.name} is registered: it is made of its row, "
-            f"{training.steps} steps long, with actions within ±5"
+            f"no environment of {name} is registered: it is made of its row, {training.steps} "
+            "steps long, with actions within ±5"
         )
     env = training.make()
     try:
-        return [*lines, *remarks(training.task, env)]
+        lines += repetition_remarks(name, env)
+        return lines if training.learns_outcome else [*lines, *remarks(training.task, env)]
     finally:
         env.close()
 

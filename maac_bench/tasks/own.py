@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from analytic import LQG
@@ -17,6 +19,7 @@ from maac_bench.tasks.tensor_env import TensorEnv
 from maac_bench.types import Dynamics, ModelNoise, Transition
 
 _STEPS = 200
+_REPEATED = 10
 _SEED = 0
 # Of the largest reward: rounding to float32 does not count.
 _TOLERANCE = 1e-3
@@ -102,6 +105,39 @@ def _require_said(name: str, where: str, *fields: tuple[str, object, object]) ->
             raise ValueError(
                 f"the row of task {name!r} says {field} {own!r}, {where} has {theirs!r}"
             )
+
+
+def repetition_remarks(name: str, env: gym.Env[Any, Any]) -> list[str]:
+    """A line if the environment does not repeat itself from a seed with the same actions."""
+    try:
+        env.action_space.seed(_SEED)
+        actions = [env.action_space.sample() for _ in range(_REPEATED)]
+        first, second = (_observations(env, actions) for _ in range(2))
+    except Exception:  # training says what fails, and where
+        return []
+    differing = [k for k, pair in enumerate(zip(first, second, strict=False)) if not _same(*pair)]
+    if not differing and len(first) == len(second):
+        return []
+    where = "at the start" if differing[:1] == [0] else "on the way"
+    return [
+        f"{name} does not repeat itself from a seed with the same actions (it differs {where}): "
+        "neither do its runs, and an interrupted one is not resumed exactly"
+    ]
+
+
+def _observations(env: gym.Env[Any, Any], actions: Sequence[object]) -> list[NDArray[Any]]:
+    """What it shows from the reset on, until it ends."""
+    shown = [np.array(env.reset(seed=_SEED)[0])]
+    for action in actions:
+        state, _, terminated, truncated, _ = env.step(action)
+        shown.append(np.array(state))
+        if terminated or truncated:
+            break
+    return shown
+
+
+def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    return np.array_equal(one, other, equal_nan=True)
 
 
 def remarks(task: Task, env: gym.Env[Any, Any]) -> list[str]:

@@ -169,3 +169,38 @@ def test_a_snapshot_of_an_earlier_version_is_restored():
     assert twin.imagination.outcome_fit is None
     assert len(twin.evaluations.count) == 1
     twin.close()
+
+
+def test_a_snapshot_can_be_restored_twice():
+    """What is restored is the trainer's own, also where reward and termination are learned."""
+    config, training = tiny_config(), tiny_training("Pendulum-v1")
+    snapshot, found = frozen(after(2, config, training)), []
+    for _ in range(2):
+        twin = tiny_trainer((0, 1), config, training)
+        restore(twin, snapshot)
+        found.append(rows_of(twin, 1))
+    assert found[0] == found[1]
+
+
+def test_another_time_limit_is_another_run():
+    config = tiny_config()
+    snapshot = frozen(after(2, config, tiny_training(steps=STEPS)))
+    shorter = tiny_trainer((0, 1), config, tiny_training(steps=STEPS // 2))
+    with pytest.raises(ValueError, match=f"were {STEPS} steps long, .* is {STEPS // 2} now"):
+        restore(shorter, snapshot)
+
+
+def test_environments_are_closed_once():
+    closed = []
+
+    class Strict(gym.Wrapper):
+        def close(self):
+            assert self not in closed
+            closed.append(self)
+
+    training = tiny_training()
+    wrapped = training._replace(make=lambda **options: Strict(training.make(**options)))
+    trainer = tiny_trainer((0, 1), training=wrapped)
+    trainer.close()
+    trainer.close()
+    assert len(closed) == 4

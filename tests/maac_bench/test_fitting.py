@@ -6,9 +6,10 @@ import torch
 
 import analytic
 from maac_bench.critic_fitting import CriticConfig, fit_critics
+from maac_bench.dynamics import EveryMember
 from maac_bench.model_fitting import ModelConfig, fit_model
 from maac_bench.policies import LinearGaussian
-from maac_bench.types import Transition
+from maac_bench.types import ModelNoise, Transition
 from tests.maac_bench.problems import lqg_data, make_case, streams
 
 MODEL = ModelConfig(members=3, hidden=(16,), max_epochs=30, patience=4, batch_size=128)
@@ -229,3 +230,16 @@ def init_critics_of(data, config):
     case, _ = lqg_data([0], count=50)
     frozen = replace(config, steps=1, learning_rate=1e-30)
     return fit_critics(data, case.policy, 0.9, frozen, streams([0]))
+
+
+def test_a_feature_that_never_changes_is_left_where_it_is():
+    """A goal that differs from episode to episode and stays put in each."""
+    _, data = lqg_data([0], count=400)
+    goal = torch.randn(1, 20, 1).repeat_interleave(20, dim=1).reshape(1, 400, 1)
+    state, following = (torch.cat([x, goal], dim=-1) for x in (data.state, data.next_state))
+    data = data._replace(state=state, next_state=following)
+    fitted, _ = fit_model(data, replace(MODEL, max_epochs=3), streams([0]))
+    noise = ModelNoise(torch.randn(1, 1, 400, state.shape[-1]))
+    step = EveryMember(fitted).step(state.unsqueeze(1), data.action.unsqueeze(1), noise)
+    assert not torch.allclose(step[..., 0], state.unsqueeze(1)[..., 0])
+    torch.testing.assert_close(step[..., -1], goal[..., 0].unsqueeze(1).expand_as(step[..., -1]))

@@ -10,7 +10,14 @@ from maac_bench.ensemble_training import Trainees
 from maac_bench.imagination import Imagination
 from maac_bench.model_fitting import refit_model
 from maac_bench.streams import Streams
-from tests.maac_bench.trainers import STEPS, hopper, rows_of, tiny_config, tiny_trainer
+from tests.maac_bench.trainers import (
+    STEPS,
+    hopper,
+    rows_of,
+    tiny_config,
+    tiny_trainer,
+    tiny_training,
+)
 
 
 def test_branches_start_at_real_states_and_follow_the_model():
@@ -130,3 +137,11 @@ def test_the_members_that_serve_are_those_that_branch():
     newest = [field[:, -40:] for field in (rows.state, rows.action, rows.next_state)]
     mean, _ = serving.predict(newest[0].unsqueeze(1), newest[1].unsqueeze(1))
     torch.testing.assert_close(newest[2], newest[0] + serving.targets.inverse(mean)[:, 0])
+
+
+def test_critics_cannot_close_a_rollout_whose_task_discounts_everything():
+    training = tiny_training()
+    training = training._replace(task=training.task._replace(discount=0.0))
+    config = replace(tiny_config("maac-plus"), discount=None)
+    with pytest.raises(ValueError, match=r"maac_bench/Pendulum-v0's discount must not be 0"):
+        tiny_trainer((0,), config, training)

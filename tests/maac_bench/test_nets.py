@@ -143,6 +143,14 @@ def test_a_constant_feature_is_not_divided_by_zero():
     assert torch.equal(normalizer.std, torch.ones(1, 2))
 
 
+def test_what_stands_for_no_spread_is_the_callers_choice():
+    x = torch.cat([torch.full((1, 10, 1), 3.0), torch.randn(1, 10, 1)], dim=-1)
+    normalizer = fit_normalizer(x, 1e-8)
+    assert normalizer.std[0, 0] == torch.tensor(1e-8)
+    assert normalizer.std[0, 1] == fit_normalizer(x).std[0, 1]
+    torch.testing.assert_close(normalizer.inverse(torch.randn(1, 5, 2))[..., 0], x[:, :5, 0])
+
+
 def test_normalizer_places_batch_axes_between_stack_and_features():
     normalizer = Normalizer(torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [4.0]]))
     z = normalizer(torch.full((2, 3, 5, 1), 2.0))

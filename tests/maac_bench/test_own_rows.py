@@ -348,3 +348,46 @@ def test_a_row_that_makes_no_task_is_named(row, monkeypatch, make_row, message):
     monkeypatch.setitem(TASKS, NAME, make_row)
     with pytest.raises(ValueError, match=message):
         make_training_task(NAME)
+
+
+def drawn_elsewhere(env, *, seed=None, options=None):
+    """A reset that has its own generator."""
+    env.state = _ELSEWHERE.normal(size=2).astype(np.float32)
+    return env.state, {}
+
+
+_ELSEWHERE = np.random.default_rng(0)
+
+
+def jittery(env, action):
+    """A step whose noise the seed does not decide."""
+    state, *others = _STEP(env, action)
+    env.state = state + _ELSEWHERE.normal(size=2).astype(np.float32)
+    return env.state, *others
+
+
+_STEP = Slide.step
+
+
+@pytest.mark.parametrize(
+    ("method", "function", "where"),
+    [("reset", drawn_elsewhere, "at the start"), ("step", jittery, "on the way")],
+)
+@pytest.mark.parametrize("learned", [False, True])
+def test_an_environment_that_does_not_repeat_itself_is_named(
+    row, monkeypatch, method, function, where, learned
+):
+    training = row()
+    if learned:
+        training = training._replace(learns_outcome=True)
+    monkeypatch.setattr(Slide, method, function)
+    line = own_remarks(training)[0]
+    assert f"it differs {where}" in line
+    assert "not resumed exactly" in line
+
+
+@pytest.mark.parametrize("name", ["Pendulum-v1", "InvertedPendulum-v5"])
+def test_gymnasiums_environments_repeat_themselves(name):
+    training = make_training_task(name)
+    assert training.learns_outcome
+    assert own_remarks(training) == []

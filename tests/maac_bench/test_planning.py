@@ -152,9 +152,19 @@ def test_a_sequence_that_diverges_is_the_last_and_not_the_best():
 
 def test_a_model_that_always_diverges_is_an_error():
     found = planner(seeds=(0, 1), value=nothing, dynamics=Cliff())
-    start = torch.tensor([[[0.0]], [[5.0]]])
-    with pytest.raises(FloatingPointError, match=r"64 sequences only \[\d+, 0\].* 8 are needed"):
+    start = torch.tensor([[[6.0]], [[5.0]]])
+    with pytest.raises(FloatingPointError, match=r"64 sequences only \[0, 0\].* 8 are needed"):
         found.mean_action(start)
+
+
+def test_a_seed_whose_model_diverges_does_not_stop_the_others():
+    found = planner(seeds=(0, 1), value=nothing, dynamics=Cliff())
+    alone = planner(seeds=(0,), value=nothing, dynamics=Cliff())
+    for _ in range(2):  # the second plan goes on from the first
+        action = found.mean_action(torch.tensor([[[0.0]], [[5.0]]]))
+        torch.testing.assert_close(action[:1], alone.mean_action(torch.zeros(1, 1, 1)))
+        assert action[1].isnan().all()
+    assert found.mean_action(torch.zeros(2, 1, 1)).isfinite().all(), "where it does not, it plans"
 
 
 def test_seeds_plan_for_themselves():

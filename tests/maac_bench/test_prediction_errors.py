@@ -62,6 +62,18 @@ def test_a_constant_error_adds_up_step_by_step():
         assert float(error) == pytest.approx(float(expected))
 
 
+def test_features_that_do_not_vary_are_left_out():
+    """A goal or a mass that stays as it was has no spread to be measured in."""
+    gain = random_gain()
+    gain[:, -1] = 0.0
+    record = linear_episode(gain)
+    model = linear_model(gain, 0.1, -0.1)
+    errors, unit = prediction_errors(model, record, (1,)), record.states.std(dim=0)[0, :-1]
+    assert float(errors[1]) == pytest.approx(float((0.1 / unit).square().mean().sqrt()))
+    model.targets.mean[..., -1] = torch.inf
+    assert float(prediction_errors(model, record, (1,))[1]) == float("inf")
+
+
 def test_noise_in_the_model_plays_no_part():
     gain, record = random_gain(), linear_episode(random_gain())
     model = linear_model(gain, 0.1)

@@ -104,6 +104,7 @@ def test_tiny_nets_have_one_thread_unless_asked(size, threads, tmp_path, monkeyp
         ),
         (["--seeds", "3", "3"], "seeds must be one or more, distinct"),
         (["--rollouts", "0"], "rollouts must be at least 1, got 0"),
+        (["--rollouts", "1000000"], "rollouts must be at most 999999, got 1000000"),
         (["--threads", "0"], f"threads must be 1 to {4 * os.cpu_count()} here, got 0"),
         (["--threads", "1000000"], "here, got 1000000"),
         (["--actor.horizon", "-1"], "horizon must be at least 0, got -1"),
