@@ -158,8 +158,10 @@ def horizon_table(errors: pd.DataFrame, limits: pd.DataFrame) -> pd.DataFrame:
     Columns: regime, gain; h_return and h_objective, the smallest mean L1 error of the learned pair
     against each reference; h_bound_printed and h_bound_corrected, the smallest mean bound; l1_at_0,
     l1_at_best, l1_at_longest, against the return; rise and rise_error, the mean paired difference
-    between the longest and the best H and its standard error over seeds; seeds_that_turn, the
-    share of seeds whose own smallest error is before the longest H.
+    between the longest and the best H and its standard error over seeds; rise_held_out and
+    rise_held_out_error, the same with each seed's best H chosen on the others, which chance alone
+    does not make positive; seeds_that_turn, the share of seeds whose own smallest error is before
+    the longest H.
     """
     learned = errors[(errors["dynamics"] == "learned") & (errors["critic"] == "learned")]
     rows = []
@@ -176,6 +178,7 @@ def horizon_table(errors: pd.DataFrame, limits: pd.DataFrame) -> pd.DataFrame:
         mean = to_return.mean(axis=0)
         best = int(np.argmin(mean))
         rise = to_return[:, -1] - to_return[:, best]
+        held_out = to_return[:, -1] - _at_the_others_best(to_return)
         rows.append(
             {
                 "regime": regime,
@@ -190,10 +193,23 @@ def horizon_table(errors: pd.DataFrame, limits: pd.DataFrame) -> pd.DataFrame:
                 "l1_at_longest": mean[-1],
                 "rise": rise.mean(),
                 "rise_error": rise.std(ddof=1) / np.sqrt(len(rise)),
+                "rise_held_out": held_out.mean(),
+                "rise_held_out_error": held_out.std(ddof=1) / np.sqrt(len(rise)),
                 "seeds_that_turn": np.mean(np.argmin(to_return, axis=1) < len(horizons) - 1),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _at_the_others_best(errors: Array) -> Array:
+    """Each seed's error at the horizon that is best in the mean of the other seeds, [seeds].
+
+    Args:
+        errors: [seeds, horizons].
+    """
+    others = errors.sum(axis=0) - errors
+    result: Array = np.take_along_axis(errors, others.argmin(axis=1)[:, None], axis=1)[:, 0]
+    return result
 
 
 def _entries(table: pd.DataFrame, name: str) -> Array:

@@ -29,6 +29,10 @@ _HORIZONS = {
     "l1_at_best": "at the best H",
     "l1_at_longest": "at the longest",
 }
+_RISES = {
+    "rise": "rise after it ± standard error",
+    "rise_held_out": "rise after the best H of the other seeds",
+}
 _FITS = {
     "model_nll": "model: held-out negative log-likelihood",
     "model_mse": "model: held-out squared error",
@@ -113,15 +117,16 @@ def timing_html(folder: Path) -> str:
 
 def horizon_html(folder: Path) -> str:
     """Figure 3: best horizons and the errors there; then how good the fits are."""
-    best = read_csv(folder / "horizons.csv", [*_HORIZONS, "rise", "rise_error"])
+    rises = [f"{name}{error}" for name in _RISES for error in ("", "_error")]
+    best = read_csv(folder / "horizons.csv", [*_HORIZONS, *rises])
     rows = [
         [
             *(_cell(row[name]) for name in _HORIZONS),
-            f"{number(row['rise'])} ± {number(row['rise_error'])}",
+            *(f"{number(row[name])} ± {number(row[f'{name}_error'])}" for name in _RISES),
         ]
         for row in best.to_dict("records")
     ]
-    table = table_html([*_HORIZONS.values(), "rise after it ± standard error"], rows)
+    table = table_html([*_HORIZONS.values(), *_RISES.values()], rows)
     return _with_note(table, "The horizon with the smallest error.") + _fits_html(folder)
 
 

@@ -276,7 +276,7 @@ def test_horizon_table_by_hand():
             "reference": reference,
             "l1_error": value,
         }
-        for seed, values in ((0, (5.0, 1.0, 3.0)), (1, (5.0, 2.0, 1.0)))
+        for seed, values in ((0, (5.0, 1.0, 3.0)), (1, (5.0, 2.0, 1.0)), (2, (4.0, 4.0, 3.8)))
         for reference in ("return", "objective")
         for horizon, value in zip((0, 4, 8), values, strict=True)
     ]
@@ -292,6 +292,10 @@ def test_horizon_table_by_hand():
     )
     row = horizon_table(pd.DataFrame(rows), limits).iloc[0]
     assert (row["h_return"], row["h_bound_printed"], row["h_bound_corrected"]) == (4, 4, 0)
-    assert row["rise"] == pytest.approx(0.5)
-    assert row["rise_error"] == pytest.approx(1.5)
-    assert row["seeds_that_turn"] == pytest.approx(0.5)
+    # 2, -1 and -0.2 after H = 4
+    assert row["rise"] == pytest.approx(0.8 / 3)
+    assert row["rise_error"] == pytest.approx(np.std([2, -1, -0.2], ddof=1) / np.sqrt(3))
+    # The others' means are 4.5, 3, 2.4 without the first, 4.5, 2.5, 3.4 and 5, 1.5, 2.
+    assert row["rise_held_out"] == pytest.approx((0 - 1 - 0.2) / 3)
+    assert row["rise_held_out_error"] == pytest.approx(np.std([0, -1, -0.2], ddof=1) / np.sqrt(3))
+    assert row["seeds_that_turn"] == pytest.approx(1 / 3)
