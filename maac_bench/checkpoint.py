@@ -92,8 +92,8 @@ def restore(trainer: Trainer, snapshot: Snapshot) -> None:
     Raises:
         ValueError: the state does not fit, or the environment does not repeat itself.
     """
-    _require_same_length(trainer, snapshot.counters)
     try:
+        _require_same_length(trainer, snapshot.counters)
         _restore_networks(trainer, snapshot)
         _restore_data(trainer, snapshot)
     except (KeyError, TypeError, RuntimeError) as error:
@@ -103,7 +103,7 @@ def restore(trainer: Trainer, snapshot: Snapshot) -> None:
 def _require_same_length(trainer: Trainer, counters: Mapping[str, Any]) -> None:
     """ValueError where the task's time limit has changed, by which rollouts are counted."""
     rollouts, env_steps = counters["rollouts"], counters["env_steps"]
-    if rollouts * trainer.steps != env_steps:
+    if rollouts and rollouts * trainer.steps != env_steps:
         raise ValueError(
             f"the run's rollouts were {env_steps // rollouts} steps long, and the time limit of "
             f"{trainer.task.name} is {trainer.steps} now: choose another directory"

@@ -65,8 +65,8 @@ def prediction_errors(
 
     Root-mean-square over members, features and start times, each feature in units of its standard
     deviation along the episode; those that do not vary in it are left out. Start times are those
-    with all k steps in the episode: NaN for a seed that has none, no entry where the episode is too
-    short for any; infinite where a prediction is not finite.
+    with all k steps in the episode: NaN for a seed that has none or where nothing varies, no entry
+    where the episode is too short for any; infinite where a prediction is not finite.
 
     Args:
         model: the ensemble.
@@ -76,7 +76,7 @@ def prediction_errors(
     states, actions = record.states.transpose(0, 1), record.actions.transpose(0, 1)
     alive, total = record.alive.transpose(0, 1), len(record.actions)
     unit = _deviation(states, torch.cat([alive[:, :1], alive], dim=1)).unsqueeze(1)
-    varying = unit.isfinite().sum(dim=-1).squeeze(1).clamp(min=1)
+    varying = unit.isfinite().sum(dim=(1, 2, 3))
     every, noise = EveryMember(model._replace(noisy=False)), ModelNoise(torch.zeros(()))
     imagined, errors = states[:, :-1].unsqueeze(1), {}
     with torch.no_grad():
@@ -86,11 +86,10 @@ def prediction_errors(
             imagined = every.step(start, actions[:, k - 1 :].unsqueeze(1), noise)
             if k in steps:
                 relative = (imagined - states[:, k:].unsqueeze(1)) / unit
-                squared = relative.square().mean(dim=1).sum(dim=-1) / varying
-                squared = squared.nan_to_num(nan=torch.inf)
+                squared = relative.square().mean(dim=1).sum(dim=-1).nan_to_num(nan=torch.inf)
                 lived = alive[:, k - 1 :] > 0
                 total_error = torch.where(lived, squared, 0.0).sum(dim=1)
-                errors[k] = (total_error / lived.sum(dim=1)).sqrt()
+                errors[k] = (total_error / (lived.sum(dim=1) * varying)).sqrt()
     return errors
 
 

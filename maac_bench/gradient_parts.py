@@ -256,10 +256,12 @@ def _scored(
         """Without what state and start let expect: neither depends on the action.
 
         The critic at the mean action, and then the mean over the other replicates of the start.
+        What is done after an end has no part in it.
         """
         value = value_baseline(setting.true, setting.policy, rollouts.states[t])
         rest, replicates = to_go - rollouts.discounts[t] * value, to_go.shape[-1]
-        return (rest - rest.mean(dim=-1, keepdim=True)) * (replicates / (replicates - 1))
+        others = (rest - rest.mean(dim=-1, keepdim=True)) * (replicates / (replicates - 1))
+        return torch.where(rollouts.discounts[t] > 0, others, 0.0)
 
     return score_actions(rollouts, last, bonus, advantage)
 

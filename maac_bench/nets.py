@@ -179,10 +179,12 @@ def fit_normalizer(x: Tensor, constant: float = 1.0) -> Normalizer:
 
     Args:
         x: samples, [..., N, features].
-        constant: standard deviation of features that do not vary.
+        constant: standard deviation of features that do not vary; what they are is their mean.
     """
     mean, std = x.mean(dim=-2), x.std(dim=-2, correction=0)
-    return Normalizer(mean, torch.where(std > NO_SPREAD, std, constant))
+    varies = (x.amax(dim=-2) > x.amin(dim=-2)) & (std > NO_SPREAD)
+    # Not the mean of many equal numbers, which rounding moves.
+    return Normalizer(torch.where(varies, mean, x[..., 0, :]), torch.where(varies, std, constant))
 
 
 def _between(parameter: Tensor, x: Tensor) -> Tensor:

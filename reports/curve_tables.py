@@ -12,6 +12,7 @@ from reports.statistics import iqm_band, mann_whitney_p, probability_of_improvem
 FINAL_EPISODES = 5
 """Last evaluations whose mean is the final return."""
 _SHARE_OF_RISE = 0.9
+_FEWER_IS_BETTER = {"episodes_to_90"}
 
 
 def score_table(
@@ -90,7 +91,9 @@ def summary_table(
             if len(mine):
                 row |= _interquartile(mine)
             if against not in (None, algo):
-                row |= _improvement(alike[alike["algo"] == against]["score"], mine["score"])
+                better = -1.0 if measure in _FEWER_IS_BETTER else 1.0
+                theirs = alike[alike["algo"] == against]
+                row |= _improvement(better * theirs["score"], better * mine["score"])
             rows.append(row)
     columns = ["task", "algo", "measure", "n", "iqm", "low", "high"]
     if against is not None:

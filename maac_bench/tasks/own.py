@@ -112,32 +112,33 @@ def repetition_remarks(name: str, env: gym.Env[Any, Any]) -> list[str]:
     try:
         env.action_space.seed(_SEED)
         actions = [env.action_space.sample() for _ in range(_REPEATED)]
-        first, second = (_observations(env, actions) for _ in range(2))
+        first, second = (_played(env, actions) for _ in range(2))
     except Exception:  # training says what fails, and where
         return []
-    differing = [k for k, pair in enumerate(zip(first, second, strict=False)) if not _same(*pair)]
-    if not differing and len(first) == len(second):
+    if _same(first, second):
         return []
-    where = "at the start" if differing[:1] == [0] else "on the way"
+    where = "on the way" if _same(first[:1], second[:1]) else "at the start"
     return [
         f"{name} does not repeat itself from a seed with the same actions (it differs {where}): "
         "neither do its runs, and an interrupted one is not resumed exactly"
     ]
 
 
-def _observations(env: gym.Env[Any, Any], actions: Sequence[object]) -> list[NDArray[Any]]:
-    """What it shows from the reset on, until it ends."""
-    shown = [np.array(env.reset(seed=_SEED)[0])]
+def _played(env: gym.Env[Any, Any], actions: Sequence[object]) -> list[NDArray[np.float32]]:
+    """What it gives from the reset on, until it ends: the state, then reward and end as well."""
+    given = [np.array(env.reset(seed=_SEED)[0], np.float32).ravel()]
     for action in actions:
-        state, _, terminated, truncated, _ = env.step(action)
-        shown.append(np.array(state))
+        state, reward, terminated, truncated, _ = env.step(action)
+        parts = (state, reward, terminated, truncated)
+        given.append(np.concatenate([np.array(part, np.float32).ravel() for part in parts]))
         if terminated or truncated:
             break
-    return shown
+    return given
 
 
-def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    return np.array_equal(one, other, equal_nan=True)
+def _same(one: Sequence[NDArray[np.float32]], other: Sequence[NDArray[np.float32]]) -> bool:
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(np.array_equal(*pair, equal_nan=True) for pair in pairs)
 
 
 def remarks(task: Task, env: gym.Env[Any, Any]) -> list[str]:

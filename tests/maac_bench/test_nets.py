@@ -151,6 +151,16 @@ def test_what_stands_for_no_spread_is_the_callers_choice():
     torch.testing.assert_close(normalizer.inverse(torch.randn(1, 5, 2))[..., 0], x[:, :5, 0])
 
 
+@pytest.mark.parametrize("value", [3.3, -0.7, 1000.1, 0.0])
+@pytest.mark.parametrize("rows", [10, 4000])
+def test_a_constant_feature_is_exactly_its_own_mean(value, rows):
+    """The mean of many equal numbers is not: rounding would be all that there is to learn."""
+    x = torch.full((1, rows, 1), value)
+    normalizer = fit_normalizer(x, 1e-8)
+    assert not normalizer(x).any()
+    assert torch.equal(normalizer.inverse(normalizer(x)), x)
+
+
 def test_normalizer_places_batch_axes_between_stack_and_features():
     normalizer = Normalizer(torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [4.0]]))
     z = normalizer(torch.full((2, 3, 5, 1), 2.0))

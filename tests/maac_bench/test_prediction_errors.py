@@ -74,6 +74,12 @@ def test_features_that_do_not_vary_are_left_out():
     assert float(prediction_errors(model, record, (1,))[1]) == float("inf")
 
 
+def test_where_nothing_varies_there_is_no_error():
+    record = linear_episode(torch.zeros(N + M, N))
+    errors = prediction_errors(linear_model(random_gain(), 0.1), record, (1, 4))
+    assert all(float(error) != float(error) for error in errors.values())
+
+
 def test_noise_in_the_model_plays_no_part():
     gain, record = random_gain(), linear_episode(random_gain())
     model = linear_model(gain, 0.1)

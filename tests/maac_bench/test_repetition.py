@@ -39,6 +39,21 @@ class Jittery(Drift):
     noise = ELSEWHERE
 
 
+class Generous(Drift):
+    """Its rewards come from elsewhere."""
+
+    def step(self, action):
+        state, _, *others = super().step(action)
+        return state, float(ELSEWHERE.normal()), *others
+
+
+class Worded(Drift):
+    """An observation that is not a number until it is made one."""
+
+    def reset(self, **options):
+        return super().reset(**options)[0].astype(object), {}
+
+
 class Broken(Drift):
     def step(self, action):
         raise RuntimeError("no step")
@@ -60,7 +75,13 @@ class Lasting(Drift):
 
 
 @pytest.mark.parametrize(
-    ("env", "where"), [(Unseeded, "at the start"), (Jittery, "on the way"), (Lasting, "on the way")]
+    ("env", "where"),
+    [
+        (Unseeded, "at the start"),
+        (Jittery, "on the way"),
+        (Generous, "on the way"),
+        (Lasting, "on the way"),
+    ],
 )
 def test_an_environment_that_does_not_repeat_itself_is_named(env, where):
     (line,) = repetition_remarks("Drift-v0", env())
@@ -69,7 +90,7 @@ def test_an_environment_that_does_not_repeat_itself_is_named(env, where):
     assert "not resumed exactly" in line
 
 
-@pytest.mark.parametrize("env", [Drift, Broken])
+@pytest.mark.parametrize("env", [Drift, Worded, Broken])
 def test_what_repeats_itself_or_fails_is_not_named_here(env):
     """What fails is named by training, with the step in which it does."""
     assert repetition_remarks("Drift-v0", env()) == []

@@ -88,6 +88,14 @@ def test_summary_by_hand():
     assert pd.isna(rows.loc["maac", "improvement"])
 
 
+def test_who_needs_fewer_episodes_does_better():
+    fast, slow = [0, 9, 10, 10, 10, 10, 10, 10], [0, 1, 2, 3, 4, 5, 10, 10]
+    data = curves(maac={0: fast, 1: fast}, sac={0: slow, 1: slow})
+    scores = score_table(data, {TASK: 8})
+    table = summary_table(data, scores, ["episodes_to_90", "area"], against="maac")
+    assert table[table["algo"] == "sac"]["improvement"].tolist() == [1.0, 1.0]
+
+
 def test_the_area_begins_where_training_does():
     data = curves(maac={0: [-100, 2, 4]}).assign(temperature=[float("nan"), 0.5, 0.1])
     scores = score_table(data, {TASK: 3}).set_index("measure")["score"]
