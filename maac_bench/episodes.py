@@ -119,8 +119,9 @@ class Episodes:
 
     def close(self) -> None:
         """Free the environments; once, since some cannot be closed again."""
-        while self._envs:
-            self._envs.pop().close()
+        environments, self._envs = self._envs, []
+        for env in environments:
+            env.close()
 
     def _reset(self, k: int, episode: int) -> Array:
         entropy = np.random.SeedSequence([self._seeds[k], episode, *self._purpose])
