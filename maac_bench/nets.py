@@ -182,7 +182,7 @@ def fit_normalizer(x: Tensor, constant: float = 1.0) -> Normalizer:
         constant: standard deviation of features that do not vary; what they are is their mean.
     """
     mean, std = x.mean(dim=-2), x.std(dim=-2, correction=0)
-    varies = (x.amax(dim=-2) > x.amin(dim=-2)) & (std > NO_SPREAD)
+    varies = ~(x.amax(dim=-2) == x.amin(dim=-2)) & ~(std <= NO_SPREAD)  # what is NaN does
     # Not the mean of many equal numbers, which rounding moves.
     return Normalizer(torch.where(varies, mean, x[..., 0, :]), torch.where(varies, std, constant))
 

@@ -108,7 +108,7 @@ def _require_said(name: str, where: str, *fields: tuple[str, object, object]) ->
 
 
 def repetition_remarks(name: str, env: gym.Env[Any, Any]) -> list[str]:
-    """A line if the environment does not repeat itself from a seed with the same actions."""
+    """A line if the environment does not repeat its first steps from a seed with their actions."""
     try:
         env.action_space.seed(_SEED)
         actions = [env.action_space.sample() for _ in range(_REPEATED)]

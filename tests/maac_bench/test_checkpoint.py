@@ -190,6 +190,21 @@ def test_another_time_limit_is_another_run():
         restore(shorter, snapshot)
 
 
+@pytest.mark.parametrize("name", ["rollouts", "env_steps"])
+def test_a_checkpoint_without_its_counters_does_not_fit(name):
+    snapshot = frozen(after(1, tiny_config(), tiny_training()))
+    counters = {key: value for key, value in snapshot.counters.items() if key != name}
+    with pytest.raises(ValueError, match=f"does not fit this configuration: '{name}'"):
+        restore(tiny_trainer((0, 1)), Snapshot(snapshot.tensors, counters))
+
+
+def test_a_checkpoint_of_the_very_start_is_restored():
+    trainer = tiny_trainer((0, 1))
+    twin = tiny_trainer((0, 1))
+    restore(twin, frozen(trainer))
+    assert rows_of(twin, 1) == rows_of(trainer, 1)
+
+
 def test_environments_are_closed_once():
     closed = []
 

@@ -18,7 +18,7 @@ from maac_bench.gradient_parts import (
 )
 from maac_bench.gradient_quality import measure
 from maac_bench.objectives.pathwise import actor_objective
-from maac_bench.rollout import draw_rollout_noise
+from maac_bench.rollout import draw_rollout_noise, rollout
 from maac_bench.streams import Streams
 from maac_bench.tasks import LinearGaussianDynamics
 from maac_bench.types import ModelNoise, RolloutNoise
@@ -147,6 +147,21 @@ def test_the_critic_as_baseline_makes_score_functions_less_noisy(monkeypatch):
         lambda problem, policy, state: torch.zeros_like(state[..., 0]),
     )
     assert with_baseline < 0.8 * spread()
+
+
+def test_what_is_done_after_an_end_has_no_part_in_a_score_function():
+    case = make_case()
+    problem = case.problem._replace(
+        terminated=lambda s, a, following: following[..., 0].gt(0) * 1.0
+    )
+    setting = make_setting(case._replace(problem=problem))
+    start, noise = replicated(*draw(case, 400), 4)
+    ended = rollout(problem, case.policy, start, noise).discounts[2] == 0
+    assert 0.2 < float(ended.double().mean()) < 0.9
+    third = torch.where(ended.unsqueeze(-1), -noise.action[2], noise.action[2])
+    others = noise._replace(action=(*noise.action[:2], third, *noise.action[3:]))
+    one, other = (score_gradients(setting, start, drawn, [4])[0](4) for drawn in (noise, others))
+    torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("scope", ["first", "path"])

@@ -151,6 +151,12 @@ def test_what_stands_for_no_spread_is_the_callers_choice():
     torch.testing.assert_close(normalizer.inverse(torch.randn(1, 5, 2))[..., 0], x[:, :5, 0])
 
 
+def test_a_feature_that_is_not_a_number_stays_none():
+    normalizer = fit_normalizer(torch.tensor([[[1.0], [float("nan")], [2.0]]]))
+    assert normalizer.mean.isnan().all()
+    assert normalizer.std.isnan().all()
+
+
 @pytest.mark.parametrize("value", [3.3, -0.7, 1000.1, 0.0])
 @pytest.mark.parametrize("rows", [10, 4000])
 def test_a_constant_feature_is_exactly_its_own_mean(value, rows):
