@@ -210,6 +210,8 @@ _FORMS: dict[str, Callable[[], Config]] = {
     "maac-h0-scaled-critic": lambda: _with_scaled_critic(_with_actor(horizon=0)),
     "maac-plus-scaled-critic": lambda: _with_scaled_critic(_maac_plus()),
     "mbpo-scaled-critic": lambda: _with_scaled_critic(_mbpo()),
+    "steve-scaled-critic": lambda: _with_scaled_critic(_steve()),
+    "sac-scaled-critic": lambda: _with_scaled_critic(_sac()),
     "maac-sqrt-critic": lambda: _with_sqrt_critic(_maac()),
     "maac-h0-sqrt-critic": lambda: _with_sqrt_critic(_with_actor(horizon=0)),
     "maac-more-updates": lambda: _with_more_updates(_maac()),

@@ -16,6 +16,8 @@ _ALGORITHMS = ("maac", "mbpo", "steve", "sac")
 PROFILES = profiles(_ALGORITHMS)
 PROFILES["mujoco-repeated"] = repeated(_ALGORITHMS)
 PROFILES["longer"] = longer(_ALGORITHMS)
+# All four with the critics' unit with which MAAC learns most there.
+PROFILES["longer-critic-unit"] = longer(tuple(f"{name}-scaled-critic" for name in _ALGORITHMS))
 PROFILES["other-tasks"] = other_tasks(_ALGORITHMS)
 PROFILES["paper-size"] = paper_size(_ALGORITHMS)
 PROFILES["paper-size-gpu"] = paper_size_gpu(_ALGORITHMS)

@@ -71,6 +71,7 @@ SECTIONS = {
             "mujoco",
             "mujoco-repeated",
             "longer",
+            "longer-critic-unit",
             "other-tasks",
             "paper-size",
             "paper-size-gpu",
