@@ -7,7 +7,8 @@ from pathlib import Path
 from reports.curves import curve_figure
 from reports.style import BLUE, GREEN, GREY, RED, save
 
-COLORS = {"maac": BLUE, "mbpo": RED, "steve": GREEN, "sac": GREY}
+_COLORS = {"maac": BLUE, "mbpo": RED, "steve": GREEN, "sac": GREY}
+COLORS = _COLORS | {f"{name}-scaled-critic": color for name, color in _COLORS.items()}
 
 
 def draw(folder: Path) -> None:
