@@ -33,6 +33,8 @@ COLORS = {
     "maac-all-members": GREEN,
     "mbpo": GREY,
     "mbpo-scaled-critic": BLACK,
+    "sac": GREY,
+    "sac-scaled-critic": BLACK,
 }
 
 

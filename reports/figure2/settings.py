@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reports.curve_report import CurveReport
 from reports.training_profiles import (
     longer,
@@ -19,6 +21,13 @@ PROFILES["longer"] = longer(_ALGORITHMS)
 # All four with the critics' unit with which MAAC learns most there.
 PROFILES["longer-critic-unit"] = longer(tuple(f"{name}-scaled-critic" for name in _ALGORITHMS))
 PROFILES["other-tasks"] = other_tasks(_ALGORITHMS)
+# Whether anything is learned on Ant in all of the paper's episodes.
+PROFILES["ant"] = replace(
+    longer(("maac", "sac")),
+    tasks={"maac_bench/Ant-v0": 200},
+    label="reduced: small nets, one task, 2 of 4 seeds",
+    place="small-seeds-2-3",
+)
 PROFILES["paper-size"] = paper_size(_ALGORITHMS)
 PROFILES["paper-size-gpu"] = paper_size_gpu(_ALGORITHMS)
 REPORT = CurveReport(

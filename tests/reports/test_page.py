@@ -83,8 +83,8 @@ def test_embedded_curves_are_the_table(reduced):
 
 def test_what_is_missing_is_named(reduced):
     text = build_page(reduced)
-    names = "mujoco-repeated, longer, longer-critic-unit, other-tasks, paper-size, paper-size-gpu"
-    names = f"{names}, paper"
+    names = "mujoco-repeated, longer, longer-critic-unit, other-tasks, ant, paper-size"
+    names = f"{names}, paper-size-gpu, paper"
     assert f"Not run yet: profiles {names}." in text  # figure2
     assert text.count("Not run yet: profiles quick, paper.") == 2  # figure3 and estimators
     first = "mujoco, plus, critic-unit, hopper, walker2d, paper-size, paper-size-critic-unit"
@@ -94,7 +94,7 @@ def test_what_is_missing_is_named(reduced):
     assert f"Not run yet: profiles {names}." in text  # table1
     first = (
         "quick, mujoco, mujoco-repeated, longer, critic-unit, critic-unit-baseline, "
-        "critic-unit-repeated"
+        "critic-unit-sac, critic-unit-repeated"
     )
     then = "critic-unit-small-tasks, other-tasks, other-tasks-critic-unit, other-tasks-repeated"
     last = (
