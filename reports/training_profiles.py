@@ -120,6 +120,17 @@ def other_tasks(algorithms: tuple[str, ...]) -> Profile:
     )
 
 
+def ant(algorithms: tuple[str, ...]) -> Profile:
+    """Ant in the form of `mujoco`, for as many episodes as the paper's."""
+    return replace(
+        profiles(algorithms)["mujoco"],
+        tasks={"maac_bench/Ant-v0": 200},
+        seeds=(2, 3),
+        label="reduced: small nets, one task, 2 of 4 seeds",
+        place="small-seeds-2-3",
+    )
+
+
 def paper_size(algorithms: tuple[str, ...]) -> Profile:
     """As much of the paper's size as one core trains in half a day: how far small ones are off."""
     return Profile(

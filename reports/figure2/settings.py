@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from reports.curve_report import CurveReport
 from reports.training_profiles import (
+    ant,
     longer,
     other_tasks,
     paper_size,
@@ -22,12 +21,7 @@ PROFILES["longer"] = longer(_ALGORITHMS)
 PROFILES["longer-critic-unit"] = longer(tuple(f"{name}-scaled-critic" for name in _ALGORITHMS))
 PROFILES["other-tasks"] = other_tasks(_ALGORITHMS)
 # Whether anything is learned on Ant in all of the paper's episodes.
-PROFILES["ant"] = replace(
-    longer(("maac", "sac")),
-    tasks={"maac_bench/Ant-v0": 200},
-    label="reduced: small nets, one task, 2 of 4 seeds",
-    place="small-seeds-2-3",
-)
+PROFILES["ant"] = ant(("maac", "sac"))
 PROFILES["paper-size"] = paper_size(_ALGORITHMS)
 PROFILES["paper-size-gpu"] = paper_size_gpu(_ALGORITHMS)
 REPORT = CurveReport(

@@ -18,6 +18,7 @@ from reports import provenance
 from reports.files import as_published, file_digest, read_csv
 from reports.training_profiles import (
     Profile,
+    ant,
     directory,
     paper_size,
     paper_size_gpu,
@@ -89,6 +90,10 @@ PROFILES = {
     # Where the model in the actor's objective did not pay in as many episodes.
     "hopper": _early("Hopper", "maac"),
     "walker2d": _early("Walker2d", "maac"),
+    # And where nothing is learned.
+    "ant": Size(
+        replace(ant(("maac",)), label="maac; " + ant(("maac",)).label), (50, 100, 150, 200)
+    ),
     # Whether the paper's nets and number of updates make another gradient of it.
     "paper-size": Size(paper_size(("maac",)), (10, 20, 30, 40, 50)),
     # And with the critics with which most is learned.

@@ -126,6 +126,7 @@ SECTIONS = {
             "critic-unit",
             "hopper",
             "walker2d",
+            "ant",
             "paper-size",
             "paper-size-critic-unit",
             "paper-size-gpu-h0",

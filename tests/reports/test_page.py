@@ -87,7 +87,7 @@ def test_what_is_missing_is_named(reduced):
     names = f"{names}, paper-size-gpu, paper"
     assert f"Not run yet: profiles {names}." in text  # figure2
     assert text.count("Not run yet: profiles quick, paper.") == 2  # figure3 and estimators
-    first = "mujoco, plus, critic-unit, hopper, walker2d, paper-size, paper-size-critic-unit"
+    first = "mujoco, plus, critic-unit, hopper, walker2d, ant, paper-size, paper-size-critic-unit"
     names = f"{first}, paper-size-gpu-h0, paper-size-tf32-31, paper-size-tf32, paper"
     assert f"Not run yet: profiles {names}." in text  # gradient_error
     names = "quick, mujoco, critic-unit, longer, paper-size, paper-size-gpu, paper-size-tf32, paper"
