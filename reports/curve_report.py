@@ -12,7 +12,6 @@ import pandas as pd
 from maac_bench.names import lookup
 from reports import provenance
 from reports.curve_tables import score_table, summary_table
-from reports.files import PUBLISHED_DIGITS, write_csv
 from reports.gathering import gather
 from reports.published_runs import joined
 from reports.training_profiles import Profile, directory
@@ -90,10 +89,8 @@ class CurveReport:
         )
         origin = from_runs(origin, made, missing)
         tables = {"data.csv": data, "summary.csv": self.summary(profile, data)}
-        changed = provenance.publish(tables, folder, origin, outdated=("timings.csv",))
-        if not (folder / "timings.csv").exists():
-            timings = joined(plan, *(part.found.timings for part in gathered.values()))
-            write_csv(timings, folder / "timings.csv", PUBLISHED_DIGITS)
+        timings = joined(plan, *(part.found.timings for part in gathered.values()))
+        changed = provenance.publish(tables, folder, origin, {"timings.csv": lambda: timings})
         for name, commit in gathered[profile].kept.items():
             print(f"kept as published, further than at hand: {name}, from commit {commit[:10]}")
         for line in missing:

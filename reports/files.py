@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -26,13 +26,29 @@ def write_csv(table: pd.DataFrame, path: Path, digits: str | None = None) -> Non
     Raises:
         OSError: it cannot be written, such as on a full disk; the error names the file.
     """
+    stage_csv(table, path, digits).replace(path)
+
+
+def stage_csv(table: pd.DataFrame, path: Path, digits: str | None = None) -> Path:
+    """Write a table beside `path`, from where it only has to be renamed; see `write_csv`."""
+
+    def write(temporary: Path) -> None:
+        table.to_csv(temporary, index=False, float_format=digits, lineterminator="\n")
+
+    return stage(write, path)
+
+
+def stage(write: Callable[[Path], object], path: Path) -> Path:
+    """Where `write` has put what will be `path`; nothing stays of what could not be written."""
     temporary = partial_of(path)
     try:
-        table.to_csv(temporary, index=False, float_format=digits, lineterminator="\n")
-        temporary.replace(path)
-    except OSError as error:
+        write(temporary)
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+    return temporary
 
 
 def partial_of(path: Path) -> Path:

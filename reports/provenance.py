@@ -6,14 +6,14 @@ import json
 import platform
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from reports.files import PUBLISHED_DIGITS, ROOT, file_digest, partial_of, write_csv
+from reports.files import PUBLISHED_DIGITS, ROOT, file_digest, stage, stage_csv
 
 _PACKAGES = ("gymnasium", "matplotlib", "mujoco", "numpy", "pandas", "scipy", "torch")
 
@@ -81,36 +81,44 @@ def publish(
     tables: Mapping[str, pd.DataFrame],
     folder: Path,
     origin: Mapping[str, Any],
-    outdated: Sequence[str] = (),
+    beside: Mapping[str, Callable[[], pd.DataFrame]] | None = None,
 ) -> bool:
     """Write tables and provenance into a report's folder; True if they changed what is there.
 
     The record carries a digest of each table. Data that repeat the published ones byte for byte,
     under the same configuration, leave the record alone: it then still names the commit that first
-    produced them. An interruption in between shows as a digest that does not fit.
+    produced them. Everything is written under other names first and renamed together at the end: an
+    interruption or a full disk leaves what was there.
 
     Args:
         tables: by file name.
         folder: the report's.
         origin: from `record`, made before the run.
-        outdated: files that go with the data without repeating, such as timings: removed before
-            the record changes, so that an interruption does not leave those of other data.
+        beside: tables that go with the data without repeating, such as timings, by file name: made
+            when the data change, or where they are missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name, table in tables.items():
-        write_csv(table, folder / name, PUBLISHED_DIGITS)
-    digests = {name: file_digest(folder / name) for name in tables}
-    new = json.loads(json.dumps({**origin, "tables": digests}, default=str))
-    path = folder / "provenance.json"
-    old = load(folder) if path.exists() else {}
-    if all(old.get(key) == new[key] for key in ("tables", "configuration")):
-        return False
-    for name in outdated:
-        (folder / name).unlink(missing_ok=True)
-    temporary = partial_of(path)
-    temporary.write_text(json.dumps(new, indent=2) + "\n")
-    temporary.replace(path)
-    return True
+    staged: dict[str, Path] = {}
+    try:
+        for name, table in tables.items():
+            staged[name] = stage_csv(table, folder / name, PUBLISHED_DIGITS)
+        digests = {name: file_digest(path) for name, path in staged.items()}
+        new = json.loads(json.dumps({**origin, "tables": digests}, default=str))
+        old = load(folder) if (folder / "provenance.json").exists() else {}
+        changed = any(old.get(key) != new[key] for key in ("tables", "configuration"))
+        for name, make in (beside or {}).items():
+            if changed or not (folder / name).exists():
+                staged[name] = stage_csv(make(), folder / name, PUBLISHED_DIGITS)
+        if changed:
+            text = json.dumps(new, indent=2) + "\n"
+            path = folder / "provenance.json"
+            staged[path.name] = stage(lambda temporary: temporary.write_text(text), path)
+        for name, temporary in staged.items():
+            temporary.replace(folder / name)
+    finally:
+        for temporary in staged.values():
+            temporary.unlink(missing_ok=True)
+    return changed
 
 
 def load(folder: Path) -> dict[str, Any]:
@@ -120,7 +128,7 @@ def load(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder} has no data yet: run the report before drawing it")
     try:
         result: dict[str, Any] = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is damaged ({error}): run the report again") from error
     if not isinstance(result, dict) or not {"commit", "configuration"} <= set(result):
         raise ValueError(f"{path} names no commit or configuration: run the report again")

@@ -10,7 +10,6 @@ from maac_bench.run_files import write_text
 from reports import provenance
 from reports.estimators.cost import cost_table
 from reports.estimators.experiment import experiment
-from reports.files import PUBLISHED_DIGITS, write_csv
 from reports.units import RUNS, run
 
 
@@ -23,11 +22,7 @@ def make_data(profile: str, folder: Path, runs: Path = RUNS) -> bool:
     command = f"maac-bench figure estimators --profile {profile}"
     origin = provenance.record(command, plan.configuration)
     data = run(plan, runs)
-    changed = provenance.publish(
-        {"data.csv": data}, folder, origin, outdated=("cost.csv", "table.md")
-    )
-    if not (folder / "cost.csv").exists():
-        write_csv(cost_table(), folder / "cost.csv", PUBLISHED_DIGITS)
+    changed = provenance.publish({"data.csv": data}, folder, origin, {"cost.csv": cost_table})
     write_text(folder / "table.md", markdown(data, pd.read_csv(folder / "cost.csv")))
     return changed
 

@@ -22,7 +22,7 @@ from maac_bench.run_evaluation import (
     require_finite_returns,
 )
 from reports import provenance
-from reports.files import PUBLISHED_DIGITS, read_csv, write_csv
+from reports.files import read_csv
 from reports.training_profiles import (
     Profile,
     directory,
@@ -107,10 +107,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
         if (run.task, seed) not in tested
     ]
     tables = {"data.csv": data, "summary.csv": summary(data)}
-    changed = provenance.publish(tables, folder, origin, outdated=("timings.csv",))
-    if not (folder / "timings.csv").exists():
-        write_csv(timings, folder / "timings.csv", PUBLISHED_DIGITS)
-    return changed
+    return provenance.publish(tables, folder, origin, {"timings.csv": lambda: timings})
 
 
 def _policies(run: TrainingRun, trained: Path) -> OpenRun:

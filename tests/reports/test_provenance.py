@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reports import provenance
+from reports import files, provenance
 from reports.figures import draw
 from reports.training_profiles import profiles
 from reports.training_runs import from_runs, with_commits
@@ -69,16 +69,64 @@ def test_every_commit_of_the_policies_is_named_with_its_remark():
     assert provenance.policies({"runs": runs}) == words
 
 
-def test_timings_of_other_data_do_not_outlive_them(tmp_path):
-    """Removed with the record's change: whoever is interrupted then writes them the next time."""
-    timings = tmp_path / "timings.csv"
-    provenance.publish(TABLE, tmp_path, provenance.record("first", {}), ("timings.csv",))
-    timings.write_text("ms\n1\n")
-    provenance.publish(TABLE, tmp_path, provenance.record("second", {}), ("timings.csv",))
-    assert timings.exists()
-    other = {"data.csv": pd.DataFrame({"x": [2]})}
-    provenance.publish(other, tmp_path, provenance.record("third", {}), ("timings.csv",))
-    assert not timings.exists()
+def test_timings_are_made_with_other_data_and_where_they_are_missing(tmp_path):
+    def publish(x: float, ms: int) -> str:
+        timings = {"timings.csv": lambda: pd.DataFrame({"ms": [ms]})}
+        tables = {"data.csv": pd.DataFrame({"x": [x]})}
+        provenance.publish(tables, tmp_path, provenance.record("made", {}), timings)
+        return (tmp_path / "timings.csv").read_text()
+
+    assert publish(1.0, 1) == "ms\n1\n"
+    assert publish(1.0, 2) == "ms\n1\n"
+    assert publish(2.0, 3) == "ms\n3\n"
+    (tmp_path / "timings.csv").unlink()
+    assert publish(2.0, 4) == "ms\n4\n"
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("step", range(4))
+def test_a_publication_that_is_broken_off_leaves_what_was_there(
+    tmp_path, monkeypatch, failure, step
+):
+    """Two tables, timings and the record: whichever cannot be written."""
+
+    def publish(x: float) -> None:
+        table = pd.DataFrame({"x": [x]})
+        timings = {"timings.csv": lambda: table}
+        tables = {"data.csv": table, "summary.csv": table}
+        provenance.publish(tables, tmp_path, provenance.record("made", {}), timings)
+
+    publish(1.0)
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    written = []
+
+    def broken(write, path):
+        written.append(path)
+        if len(written) > step:
+            raise failure
+        return stage(write, path)
+
+    stage = files.stage
+    monkeypatch.setattr(files, "stage", broken)
+    monkeypatch.setattr(provenance, "stage", broken)
+    with pytest.raises(type(failure)):
+        publish(2.0)
+    assert len(written) == step + 1
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+    monkeypatch.undo()
+    publish(2.0)
+    assert len(provenance.load(tmp_path)["tables"]) == 2
+    provenance.require_own_tables(tmp_path)
+
+
+def test_nothing_stays_of_a_table_that_could_not_be_written(tmp_path):
+    def half(temporary):
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        files.stage(half, tmp_path / "data.csv")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_table_that_is_not_the_recorded_one_is_not_drawn(tmp_path):
