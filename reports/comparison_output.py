@@ -28,7 +28,7 @@ def describe(comparison: Comparison) -> str:
         note = f" [{interval_note(int(rows['scored'].min()))}]" if rows["scored"].max() > 1 else ""
         lines += ["", f"{task}, first {at} episodes: interquartile mean{note}"]
         cells: list[tuple[str, ...]]
-        final = f"final (last {min(FINAL_EPISODES, at)})"
+        final = f"final (last {min(FINAL_EPISODES, _trained(comparison.data, task, at))})"
         cells = [("algorithm", "seeds", "episodes", final, "area")]
         cells += [
             (
@@ -78,6 +78,13 @@ def describe(comparison: Comparison) -> str:
         ]
         lines += _aligned(cells)
     return "\n".join(lines).lstrip("\n")
+
+
+def _trained(data: pd.DataFrame, task: object, at: int) -> int:
+    """Evaluations of a task that scores are made of: up to there, those since training began."""
+    rows = data[(data["task"] == task) & (data["episode"] <= at)]
+    begun = rows[rows["temperature"].notna()] if rows["temperature"].notna().any() else rows
+    return int(begun.groupby(["algo", "seed"]).size().max())
 
 
 def _counted(scored: int, seeds: int) -> str:
@@ -146,12 +153,15 @@ def beside_published(comparison: Comparison, published: pd.DataFrame) -> list[st
         if earlier.empty:
             lines.append(f"published {algo}: begins after {steps} environment steps")
             continue
-        step = earlier["env_steps"].max()
-        row = iqm_band(earlier[earlier["env_steps"] == step], "env_steps", "return").iloc[0]
+        # Seeds may have been evaluated at steps of their own: each one's last.
+        last = earlier.loc[earlier.groupby("seed")["env_steps"].idxmax()]
+        row = iqm_band(last, "algo", "return").iloc[0]
         there, seeds = int(row["n"]), rows["seed"].nunique()
         low, high = (row["low"], row["high"]) if there > 1 else (np.nan, np.nan)
+        first, step = last["env_steps"].min(), last["env_steps"].max()
+        at_steps = f"step {step:.0f}" if first == step else f"steps {first:.0f} to {step:.0f}"
         lines.append(
-            f"published {algo}: {_interval(row['iqm'], low, high)} at step {step:.0f}, "
+            f"published {algo}: {_interval(row['iqm'], low, high)} at {at_steps}, "
             f"{_counted(there, seeds)} seed{'s' if seeds > 1 else ''}, a single evaluation each "
             f"(ours: {steps} steps at episode {at})"
         )

@@ -99,6 +99,10 @@ def _draw_curves(axes: Axes, data: pd.DataFrame, colors: Mapping[str, str], x: s
         color = colors.get(str(algo), BLACK)
         for _, curve in rows.groupby("seed"):
             axes.plot(curve[x], curve["return"], color=color, lw=0.5, alpha=0.35)
+        if rows.groupby(x)["seed"].nunique().median() < min(2, rows["seed"].nunique()):
+            # Every seed has places of its own on this axis: there is nothing to average.
+            axes.plot([], [], color=color, lw=0.5, label=f"{algo}: single seeds")
+            continue
         band = iqm_band(rows, x, "return")
         axes.plot(band[x], band["iqm"], color=color, lw=1.6, label=str(algo))
         axes.fill_between(band[x], band["low"], band["high"], color=color, alpha=0.18, lw=0)

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 
@@ -121,6 +121,17 @@ def publish(
     return changed
 
 
+class _Entries(dict[str, Any]):
+    """Of a file, which an entry that is asked for and missing is missing from."""
+
+    def __init__(self, path: Path, entries: Mapping[str, Any]) -> None:
+        super().__init__(entries)
+        self.path = path
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise ValueError(f"{self.path} is damaged (it has no {key!r}): run the report again")
+
+
 def load(folder: Path) -> dict[str, Any]:
     """A report's provenance; ValueError with the remedy if it is missing or damaged."""
     path = folder / "provenance.json"
@@ -132,11 +143,13 @@ def load(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged ({error}): run the report again") from error
     if not isinstance(result, dict) or not {"commit", "configuration"} <= set(result):
         raise ValueError(f"{path} names no commit or configuration: run the report again")
+    result = _Entries(path, result)
     for name in ("configuration", "tables", "runs", "identities"):
         if not isinstance(result.get(name, {}), dict):
             raise ValueError(
                 f"{path} is damaged ({name} has no named entries): run the report again"
             )
+    result["configuration"] = _Entries(path, result["configuration"])
     return result
 
 

@@ -17,6 +17,8 @@ from scipy.stats import PermutationMethod, bootstrap, mannwhitneyu
 
 _RESAMPLES = 2000
 _TRIMMED = 0.25
+_AT_ONCE = 4_000_000
+"""Resampled entries held in memory: 32 MB, a few times over."""
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -121,7 +123,14 @@ def iqm_band(
         ],
         axis=1,
     )
-    low, high = _interval(_interquartile_mean(curves[drawn]), level)
+    block = max(1, _AT_ONCE // drawn.size)
+    low, high = np.concatenate(
+        [
+            _interval(_interquartile_mean(curves[:, k : k + block][drawn]), level)
+            for k in range(0, max(1, curves.shape[1]), block)
+        ],
+        axis=1,
+    )
     return pd.DataFrame(
         {
             by: wide.columns.to_numpy(),

@@ -9,6 +9,7 @@ from typing import Any
 
 from reports.files import read_csv
 from reports.page.markup import table_html
+from reports.provenance import load
 from reports.statistics import interval_note
 
 _THIN = "\u202f"
@@ -51,8 +52,10 @@ def number(value: float) -> str:
 
 
 def interval(value: float, low: float, high: float) -> str:
-    """A number and its interval."""
-    return "–" if math.isnan(value) else f"{number(value)} [{number(low)}, {number(high)}]"
+    """A number and its interval, which is none where it is a point: of one seed, or of equals."""
+    if math.isnan(value) or low == high:
+        return number(value)
+    return f"{number(value)} [{number(low)}, {number(high)}]"
 
 
 def summary_html(folder: Path) -> str:
@@ -78,13 +81,12 @@ def summary_html(folder: Path) -> str:
         if compared:
             row.append(_improvement(of[measures[0]]))
         rows.append(row)
-    if compared:
-        # The one that the others are compared with has scores and no comparison of its own.
-        scored = summary[summary["n"] > 0]
-        against = scored.groupby("algo", sort=False)["improvement"].count().idxmin()
-        header.append(f"P({against} better), {measure_name(measures[0])}")
     band = interval_note(int(summary["n"].min()))
     note = f"Interquartile mean over the seeds that have the measure, with its {band}."
+    if compared:
+        against = load(folder)["configuration"]["algorithms"][0]
+        header.append(f"P({against} better), {measure_name(measures[0])}")
+        note += " p: exact two-sided Mann-Whitney test; of two against two seeds at least 0.33."
     return _with_note(table_html(header, rows), note)
 
 
@@ -96,7 +98,10 @@ def measure_name(name: str) -> str:
 
 
 def _improvement(row: Mapping[Hashable, Any]) -> str:
-    return interval(row["improvement"], row["improvement_low"], row["improvement_high"])
+    """Probability, interval and p-value, which two single scores have not."""
+    found = interval(row["improvement"], row["improvement_low"], row["improvement_high"])
+    p = row.get("p_value", math.nan)
+    return found if math.isnan(p) else f"{found}, p = {number(p)}"
 
 
 def timing_html(folder: Path) -> str:

@@ -60,7 +60,12 @@ def make_curves(folder: Path, profile: str, task: str) -> None:
     data = pd.DataFrame(rows).assign(profile=profile)
     scores = score_table(data, {task: 60}, (50,))
     summary = summary_table(data, scores, ("final", "area", "return_at_50"), against="maac")
-    configuration = {"profile": profile, "label": "reduced: for tests", "seeds": [0, 1]}
+    configuration = {
+        "profile": profile,
+        "label": "reduced: for tests",
+        "seeds": [0, 1],
+        "algorithms": ["maac", "sac"],
+    }
     origin = record("maac-bench figure made-up", configuration)
     origin["unfinished"] = ["Made/sac seed 1: 40 of 60 episodes"]
     publish({"data.csv": data, "summary.csv": summary}, folder, origin)

@@ -11,6 +11,7 @@ from maac_bench.config import to_dict
 from maac_bench.presets import preset
 from reports.comparison import THRESHOLDS, compare
 from reports.comparison_output import beside_published, describe, read_published
+from reports.curves import comparison_figure
 from reports.style import BLUE, PALETTE, RED, series_colors
 from tests.reports.made_runs import TASK, make_run
 
@@ -193,6 +194,25 @@ def test_published_curves_are_read_at_the_same_steps(runs, tmp_path):
     ]
     late = published.assign(env_steps=1e6)
     assert beside_published(found, late)[0].endswith("begins after 1200 environment steps")
+
+
+def test_published_seeds_with_steps_of_their_own_all_count(runs):
+    """Evaluated 10 steps apart: at no step is there more than one of them."""
+    found = compare([runs])
+    published = pd.DataFrame(
+        {"algo": "mbpo", "seed": seed, "env_steps": step + 10 * seed, "return": float(value)}
+        for seed, value in enumerate((10, 20, 60))
+        for step in (500, 1100, 2000)
+    )
+    assert beside_published(found, published) == [
+        "published mbpo: 30 [10, 60] at steps 1100 to 1120, 3 seeds, a single evaluation each "
+        "(ours: 1200 steps at episode 6)"
+    ]
+    ours = found.data.assign(task="one")
+    figure = comparison_figure(pd.concat([ours, published.assign(task="one")]), {}, "note")
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "mbpo: single seeds" in names
+    assert len(names) == found.data["algo"].nunique() + 1
 
 
 def test_published_curves_count_up_to_the_last_step_of_ours(runs):

@@ -33,7 +33,8 @@ def write(folder: Path, rows: list[dict], unfinished: list[str] | None = None) -
         for seed in range(of["n"].max())
         for k in (1, 2)
     )
-    origin = record("made up", {"profile": "quick"}) | {"unfinished": unfinished or []}
+    settings = {"profile": "quick", "algorithms": list(summary["algo"].unique())}
+    origin = record("made up", settings) | {"unfinished": unfinished or []}
     publish({"data.csv": data, "summary.csv": summary}, folder, origin)
     return folder
 
@@ -60,12 +61,28 @@ def test_nothing_is_better_than_an_algorithm_without_scores(tmp_path):
     none = dict.fromkeys(("improvement", "improvement_low", "improvement_high"), float("nan"))
     rows = [*scores("maac", {"final": 0}, 3.0), *scores("sac", {"final": 2}, 2.0, **none)]
     assert "better" not in summary_html(write(tmp_path / "one", rows))
+    # Named by what was asked for, not by who has no comparison.
     against = {"improvement": 0.75, "improvement_low": 0.5, "improvement_high": 1.0}
-    rows = [*scores("steve", {"final": 0}, 3.0), *scores("maac", {"final": 2}, 2.0)]
-    text = summary_html(
-        write(tmp_path / "two", [*rows, *scores("sac", {"final": 2}, 1, **against)])
-    )
-    assert "P(maac better), final return" in text
+    rows = [*scores("maac", {"final": 2}, 3.0), *scores("steve", {"final": 2}, 2.0, **against)]
+    sac = [{**row, "task": "maac_bench/Ant-v0"} for row in scores("sac", {"final": 2}, 1.0, **none)]
+    assert "P(maac better), final" in summary_html(write(tmp_path / "two", [*rows, *sac]))
+
+
+def test_an_interval_that_is_a_point_is_not_shown_and_p_is(tmp_path):
+    """Two seeds all behind two others: a bootstrap of that has no spread, and says nothing."""
+    beaten = {"improvement": 1.0, "improvement_low": 1.0, "improvement_high": 1.0}
+    rows = [
+        *scores("maac", {"final": 2}, 3.0, p_value=float("nan")),
+        *scores("sac", {"final": 2}, 2.0, p_value=1 / 3, **beaten),
+    ]
+    assert "<td>1, p = 0.333</td>" in summary_html(write(tmp_path / "two", rows))
+    single = [
+        {**row, "low": row["iqm"], "high": row["iqm"], "n": 1, "p_value": float("nan")}
+        for row in rows
+    ]
+    text = summary_html(write(tmp_path / "one", single))
+    assert "<td>maac</td><td>1</td><td>3</td><td>–</td>" in text
+    assert "<td>sac</td><td>1</td><td>2</td><td>1</td>" in text
 
 
 def test_a_measure_that_fewer_seeds_have_is_counted(tmp_path):

@@ -54,6 +54,20 @@ def test_missing_data_say_what_to_do(tmp_path):
         provenance.load(tmp_path)
 
 
+def test_an_entry_that_is_missing_is_named(tmp_path):
+    provenance.publish(TABLE, tmp_path, provenance.record("first", {"profile": "quick"}))
+    found = provenance.load(tmp_path)
+    assert found["configuration"]["profile"] == "quick"
+    assert found.get("runs", {}) == {}
+    with pytest.raises(ValueError, match=r"provenance.json is damaged \(it has no 'runs'\)"):
+        found["runs"]
+    with pytest.raises(ValueError, match=r"\(it has no 'label'\): run the report again"):
+        found["configuration"]["label"]
+    (tmp_path / "provenance.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"provenance.json is damaged \('utf-8' codec"):
+        provenance.load(tmp_path)
+
+
 def test_captions_carry_the_commit():
     assert provenance.caption({"commit": "abcdef1234567"}, "note").endswith("commit abcdef1234")
     dirty = provenance.caption({"commit": "abcdef1234567 (with uncommitted changes)"}, "note")

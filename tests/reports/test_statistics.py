@@ -125,6 +125,13 @@ def test_whole_curves_are_resampled():
     assert band["low"][0] == band["low"][1] < band["high"][0] == band["high"][1]
 
 
+def test_many_columns_are_resampled_in_parts_to_the_same_bounds(monkeypatch):
+    values = table(np.random.default_rng(7).normal(size=(5, 9)))
+    whole = iqm_band(values, "x", "y")
+    monkeypatch.setattr("reports.statistics._AT_ONCE", 20_000)  # two columns of 2000 x 5
+    pd.testing.assert_frame_equal(iqm_band(values, "x", "y"), whole)
+
+
 def test_seeds_are_drawn_within_their_stratum():
     """Strata that differ, seeds that do not: no resample mixes strata, so there is no spread."""
     rows = pd.DataFrame(
