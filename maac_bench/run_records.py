@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,26 @@ def read_metrics(path: Path, seed: int) -> list[dict[str, str]]:
                 float(text)
     except (UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} is damaged ({type(error).__name__}: {error})") from error
+    return rows
+
+
+def read_evaluations(path: Path, seed: int) -> list[dict[str, str]]:
+    """The rows of one seed's metrics that have a return, each rollout once.
+
+    Raises:
+        ValueError: the file is damaged: a rollout twice, no steps, a return that is not finite.
+    """
+    file, seen = path / f"seed-{seed}" / "metrics.csv", set[int]()
+    rows = [row for row in read_metrics(path, seed) if "return" in row]
+    for row in rows:
+        rollout = int(row["rollout"])
+        if "env_steps" not in row:
+            raise ValueError(f"{file} is damaged (rollout {rollout} has no env_steps)")
+        if not math.isfinite(float(row["return"])):
+            raise ValueError(f"{file}: the return after {rollout} rollouts is not finite")
+        if rollout in seen:
+            raise ValueError(f"{file} is damaged (rollout {rollout} is there twice)")
+        seen.add(rollout)
     return rows
 
 

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from maac_bench.config import Config, leaves, to_dict
-from maac_bench.run_records import read_identity, read_metrics
+from maac_bench.run_records import read_evaluations, read_identity
+from reports import comparison_remarks as remarks_on
+from reports.comparison_remarks import Seed
 from reports.curve_tables import score_table, summary_table
 from reports.statistics import (
     Estimate,
@@ -26,7 +27,6 @@ from reports.statistics import (
 THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Of the performance profile, as shares of the range of a task's final returns."""
 _GROUP = ["task", "algo"]
-_Seed: TypeAlias = tuple[str, str, int]
 _MOST_NAMED = 3
 # What was done before a setting existed, as it would stand in a file.
 _DEFAULTS = leaves(json.loads(json.dumps(to_dict(Config()))))
@@ -44,7 +44,7 @@ class Comparison:
     the exact Mann-Whitney test of their final returns, where that task is the only one.
     profile: a row per algorithm and threshold, over the tasks that all algorithms have; empty
     without one. Neither has an interval (nan) where no task has a second seed.
-    remarks: what a reader must know: unequal lengths, missing seeds.
+    remarks: what a reader must know: unequal lengths, missing seeds, other code or settings.
     """
 
     data: pd.DataFrame
@@ -67,7 +67,9 @@ def compare(directories: Sequence[Path]) -> Comparison:
         ValueError: a directory holds no run, a seed is there twice, runs of one algorithm differ
             in too much to be named, or there is no evaluation.
     """
-    data, failed, noted = _collect(directories)
+    identities = {path: read_identity(path) for path in _runs(directories)}
+    names = _names(identities)
+    data, failed, noted = _collect(identities, names)
     lengths = data.groupby([*_GROUP, "seed"], sort=False)["episode"].max()
     common = _common(lengths, failed)
     cut = data[data["episode"] <= data["task"].map(common)]
@@ -82,29 +84,32 @@ def compare(directories: Sequence[Path]) -> Comparison:
         for measure in ("final", "area"):
             # Not there where every evaluation of the algorithm comes after the common ones.
             score = measured.get((task, algo, measure), {})
-            names = {"iqm": measure, "low": f"{measure}_low", "high": f"{measure}_high"}
-            row |= {name: score.get(key, float("nan")) for key, name in names.items()}
+            columns = {"iqm": measure, "low": f"{measure}_low", "high": f"{measure}_high"}
+            row |= {name: score.get(key, float("nan")) for key, name in columns.items()}
         rows.append(row)
     finals = scores[scores["measure"] == "final"]
     whole = lengths[[key not in failed for key in lengths.index]]
     remarks = [
         *noted,
-        *_failures(lengths, failed, common),
-        *_unequal(whole, common),
-        *_incomplete(whole, scores),
+        *remarks_on.mixtures(identities, names),
+        *remarks_on.deviations(identities, names),
+        *remarks_on.failures(lengths, failed, common),
+        *remarks_on.unequal_lengths(whole, common),
+        *remarks_on.gaps(whole, scores),
     ]
     return Comparison(
         data, pd.DataFrame(rows), _improvements(finals), _profile(finals), tuple(remarks)
     )
 
 
-def _collect(directories: Sequence[Path]) -> tuple[pd.DataFrame, set[_Seed], list[str]]:
+def _collect(
+    identities: Mapping[Path, Mapping[str, Any]], names: Mapping[Path, str]
+) -> tuple[pd.DataFrame, set[Seed], list[str]]:
     """All evaluations, the seeds among them that failed, and a line for each without any."""
-    found: dict[tuple[str, str, int], Path] = {}
+    found: dict[Seed, Path] = {}
     rows: list[dict[str, Any]] = []
-    identities = {path: read_identity(path) for path in _runs(directories)}
-    names, remarks = _names(identities), []
-    failed: set[_Seed] = set()
+    remarks: list[str] = []
+    failed: set[Seed] = set()
     for path, identity in identities.items():
         task, algo = str(identity["task"]), names[path]
         for seed in map(int, identity["seeds"]):
@@ -119,11 +124,11 @@ def _collect(directories: Sequence[Path]) -> tuple[pd.DataFrame, set[_Seed], lis
             if (path / f"seed-{seed}" / "failure.json").exists():
                 failed.add((task, algo, seed))
     if not rows:
-        raise ValueError(f"{', '.join(map(str, directories))}: there is no evaluation to compare")
+        raise ValueError(f"{', '.join(map(str, identities))}: there is no evaluation to compare")
     return pd.DataFrame(rows), failed, remarks
 
 
-def _common(lengths: pd.Series[int], failed: set[_Seed]) -> dict[str, int]:
+def _common(lengths: pd.Series[int], failed: set[Seed]) -> dict[str, int]:
     """The largest episode that all seeds on a task have, but for those that failed."""
     common = {}
     for task, of in lengths.groupby("task", sort=False):
@@ -145,27 +150,15 @@ def _runs(directories: Sequence[Path]) -> list[Path]:
 
 
 def _evaluations(path: Path, seed: int) -> list[dict[str, Any]]:
-    rows, file = read_metrics(path, seed), path / f"seed-{seed}" / "metrics.csv"
-    try:
-        evaluations = [
-            {
-                "episode": int(row["rollout"]),
-                "env_steps": int(row["env_steps"]),
-                "return": float(row["return"]),
-                "temperature": float(row.get("temperature", "nan")),
-            }
-            for row in rows
-            if "return" in row
-        ]
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{file} is damaged ({error})") from error
-    episodes = [row["episode"] for row in evaluations]
-    for place, row in enumerate(evaluations):
-        if not np.isfinite(row["return"]):
-            raise ValueError(f"{file}: the return after {row['episode']} episodes is not finite")
-        if row["episode"] in episodes[:place]:
-            raise ValueError(f"{file} is damaged (episode {row['episode']} is there twice)")
-    return evaluations
+    return [
+        {
+            "episode": int(row["rollout"]),
+            "env_steps": int(row["env_steps"]),
+            "return": float(row["return"]),
+            "temperature": float(row.get("temperature", "nan")),
+        }
+        for row in read_evaluations(path, seed)
+    ]
 
 
 def _names(identities: Mapping[Path, Mapping[str, Any]]) -> dict[Path, str]:
@@ -198,43 +191,6 @@ def _names(identities: Mapping[Path, Mapping[str, Any]]) -> dict[Path, str]:
             words = [f"{name}={settings[path].get(name)}" for name in fields]
             names[path] = f"{algo} ({', '.join(words)})" if words else algo
     return names
-
-
-def _failures(lengths: pd.Series[int], failed: set[_Seed], common: Mapping[str, int]) -> list[str]:
-    """A line per seed that failed."""
-    lines = []
-    for task, algo, seed in sorted(failed):
-        episodes = lengths.get((task, algo, seed), 0)
-        end = "; left out of the scores" if episodes < common.get(task, 0) else ""
-        lines.append(
-            f"{algo} on {task} seed {seed} failed after {episodes} "
-            f"episode{'s' if episodes != 1 else ''}; see its failure.json" + end
-        )
-    return lines
-
-
-def _unequal(lengths: pd.Series[int], common: Mapping[str, int]) -> list[str]:
-    """A line per task on which some seed has more episodes than are compared."""
-    lines = []
-    for task, of in lengths.groupby("task", sort=False):
-        least = common[str(task)]
-        if of.max() > least:
-            _, algo, seed = of.index[int(np.argmin(of.to_numpy()))]
-            lines.append(
-                f"unequal lengths on {task}: {least} to {of.max()} episodes; compared at episode "
-                f"{least}, the last of {algo} seed {seed}"
-            )
-    return lines
-
-
-def _incomplete(lengths: pd.Series[int], scores: pd.DataFrame) -> list[str]:
-    """A line per seed that has no score because evaluations are missing in between."""
-    scored = set(zip(scores["task"], scores["algo"], scores["seed"], strict=True))
-    return [
-        f"left out: {algo} on {task} seed {seed} lacks evaluations in between"
-        for task, algo, seed in lengths.index
-        if (task, algo, seed) not in scored
-    ]
 
 
 def _improvements(finals: pd.DataFrame) -> pd.DataFrame:

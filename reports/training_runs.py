@@ -23,7 +23,7 @@ from maac_bench.config import Config, to_dict
 from maac_bench.presets import preset
 from maac_bench.run_checkpoints import checkpoint_rollouts
 from maac_bench.run_files import read_record
-from maac_bench.run_records import read_identity, read_metrics, require_same
+from maac_bench.run_records import read_evaluations, read_identity, require_same
 from maac_bench.sizes import Size
 from maac_bench.training import RunSettings, train
 from reports.files import require_writable
@@ -261,8 +261,14 @@ def _metrics(run: TrainingRun, folder: Path, seed: int) -> list[dict[str, str]]:
     if not (directory / "config.json").exists():
         return []
     require_run(run, folder)
-    rows = read_metrics(directory, seed)
-    return [row for row in rows if int(row["rollout"]) <= run.rollouts]
+    rows = read_evaluations(directory, seed)
+    done = [int(row["rollout"]) for row in rows]
+    if done != list(range(1, len(done) + 1)):
+        raise ValueError(
+            f"{directory / f'seed-{seed}' / 'metrics.csv'} has not each of its {len(done)} "
+            "evaluations in turn: restore it, or delete the run to train it anew"
+        )
+    return rows[: run.rollouts]
 
 
 def _has_ended(run: TrainingRun, folder: Path) -> bool:

@@ -1,18 +1,21 @@
 """`maac-bench compare` on runs that lack something, or have what they must not."""
 
+import json
 import re
 
 import pytest
 
 from maac_bench.__main__ import main
+from maac_bench.config import to_dict
+from maac_bench.presets import preset
 from reports.comparison import compare
 from reports.comparison_output import describe
-from tests.reports.made_runs import make_run
+from tests.reports.made_runs import TASK, make_run
 
 
 @pytest.mark.parametrize(
     ("returns", "message"),
-    [([1, "nan", 3], "the return after 2 episodes is not finite"), ([1, 2, "inf"], "after 3")],
+    [([1, "nan", 3], "the return after 2 rollouts is not finite"), ([1, 2, "inf"], "after 3")],
 )
 def test_a_return_that_is_no_number_is_named(tmp_path, returns, message):
     make_run(tmp_path / "run", "maac", {0: [1, 2, 3], 1: returns})
@@ -23,7 +26,7 @@ def test_a_return_that_is_no_number_is_named(tmp_path, returns, message):
 def test_an_episode_that_is_there_twice_is_named(tmp_path):
     path = make_run(tmp_path / "run", "maac", {0: [1, 2, 3]}) / "seed-0" / "metrics.csv"
     path.write_text(path.read_text() + "2,400,5\n")
-    with pytest.raises(ValueError, match=r"metrics.csv is damaged \(episode 2 is there twice\)"):
+    with pytest.raises(ValueError, match=r"metrics.csv is damaged \(rollout 2 is there twice\)"):
         compare([tmp_path])
 
 
@@ -87,3 +90,32 @@ def test_what_is_refused_leaves_no_folder(tmp_path, capsys):
     assert main(["compare", str(tmp_path / "none"), "--out", str(tmp_path / "made" / "x.csv")]) == 2
     assert "holds no run" in capsys.readouterr().err
     assert not (tmp_path / "made").exists()
+
+
+def test_runs_of_other_code_or_on_another_device_are_said_to_be(tmp_path):
+    """They are averaged as one algorithm, so a reader must know."""
+    for seed, (commit, digest, device) in enumerate([("abc", "1", "cpu"), ("abc", "2", "cuda")]):
+        run = make_run(tmp_path / str(seed), "sac", {seed: [1.0, 2.0]})
+        known = json.loads((run / "config.json").read_text())
+        (run / "config.json").write_text(json.dumps({**known, "device": device}))
+        record = {"commit": commit, "modules": {"my_module": digest}}
+        (run / "provenance.json").write_text(json.dumps(record))
+    lines = compare([tmp_path]).remarks
+    assert f"sac on {TASK}: its 2 runs differ in modules, device" in lines
+    assert not any("differ" in line for line in compare([tmp_path / "0"]).remarks)
+
+
+def test_an_algorithm_that_is_its_preset_on_one_task_only_is_said_to_be(tmp_path):
+    """Pooled over tasks, it would not be one algorithm."""
+    other = "maac_bench/CartPole-v0"
+    for task, size in ((TASK, "tiny"), (other, "small")):
+        config = to_dict(preset("sac", task, size))
+        make_run(tmp_path / "as-it-is" / task, "sac", {0: [1, 2]}, task, **config)
+    assert not compare([tmp_path / "as-it-is"]).remarks
+    config = to_dict(preset("sac", TASK, "tiny"))
+    config["data"]["batch_size"] = 7
+    make_run(tmp_path / "changed", "sac", {0: [1, 2]}, **config)
+    found = compare([tmp_path / "as-it-is" / other, tmp_path / "changed"])
+    assert found.remarks == (
+        f"sac is not the same on every task: {other}: as its preset; {TASK}: data.batch_size=7",
+    )

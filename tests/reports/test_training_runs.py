@@ -294,6 +294,24 @@ def test_a_seed_that_stopped_for_good_is_not_tried_again(copied, monkeypatch):
     assert unfinished(PROFILE.runs(), data) == ["Pendulum-v0/sac seed 1: 1 of 2 episodes"]
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda rows: [*rows, rows[-1]], r"rollout 2 is there twice"),
+        (lambda rows: rows[1:], "has not each of its 1 evaluations in turn"),
+        (lambda rows: [*rows[:-1], {**rows[-1], "return": "nan"}], "after 2 rollouts is not fin"),
+        (lambda rows: [*rows[:-1], {**rows[-1], "return": "inf"}], "after 2 rollouts is not fin"),
+        (lambda rows: [{**row, "env_steps": ""} for row in rows], "rollout 1 has no env_steps"),
+    ],
+)
+def test_metrics_of_which_a_score_would_be_wrong_are_not_collected(copied, damage, message):
+    path = experiment(copied) / "Pendulum-v0" / "sac" / "seed-1" / "metrics.csv"
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
+    pd.DataFrame(damage(rows)).to_csv(path, index=False)
+    with pytest.raises(ValueError, match=rf"seed-1/metrics.csv.*{message}"):
+        collect(PROFILE.runs(), experiment(copied))
+
+
 def test_longer_runs_are_cut_to_the_profile(trained):
     plan = [replace(run, rollouts=1) for run in PROFILE.runs()]
     assert set(collect(plan, experiment(trained / "runs"))["episode"]) == {1}
