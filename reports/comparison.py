@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -142,11 +143,24 @@ def _runs(directories: Sequence[Path]) -> list[Path]:
         raise ValueError("nothing to compare: name at least one run directory")
     runs: dict[Path, Path] = {}
     for directory in directories:
-        inside = sorted(path.parent for path in directory.glob("**/config.json"))
+        inside = sorted(_below(directory))
         if not inside:
             raise ValueError(f"{directory} holds no run: config.json is missing")
         runs |= {path.resolve(): path for path in inside}
     return list(runs.values())
+
+
+def _below(directory: Path) -> Iterator[Path]:
+    """Folders with a run, links followed, each once."""
+    seen = set[Path]()
+    for name, folders, files in os.walk(directory, followlinks=True):
+        path = Path(name)
+        if path.resolve() in seen:
+            folders.clear()  # a link back, or to what has been seen
+            continue
+        seen.add(path.resolve())
+        if "config.json" in files:
+            yield path
 
 
 def _evaluations(path: Path, seed: int) -> list[dict[str, Any]]:

@@ -153,6 +153,16 @@ def load(folder: Path) -> dict[str, Any]:
     return result
 
 
+def made_by(folder: Path) -> tuple[str, str] | None:
+    """The report and the profile whose data a folder holds; None for none, or damaged ones."""
+    try:
+        command = str(load(folder)["command"])
+    except ValueError:
+        return None
+    found = re.fullmatch(r"maac-bench figure (\S+) --profile (\S+)", command)
+    return None if found is None else (found[1], found[2])
+
+
 def caption(provenance: Mapping[str, Any], note: str) -> str:
     """The line under a figure: what `note` says, and the commit of the data."""
     commit, _, remark = str(provenance["commit"]).partition(" ")

@@ -45,7 +45,7 @@ def complete(
         Interrupted: Ctrl-C.
         OSError: a worker was killed.
     """
-    workers = min(len(jobs), os.cpu_count() or 1)
+    workers = min(len(jobs), _cores())
     pool = ProcessPoolExecutor(
         workers, get_context("spawn"), initializer=_begin_worker, initargs=(os.getpid(),)
     )
@@ -70,6 +70,13 @@ def complete(
         _stop(pool)
         raise
     pool.shutdown()
+
+
+def _cores() -> int:
+    """That this process may use, where the system says so."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _begin_worker(parent: int) -> None:

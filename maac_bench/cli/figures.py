@@ -16,7 +16,7 @@ from maac_bench.tasks import TASKS
 from reports.figures import draw
 from reports.files import ROOT, require_writable
 from reports.page.build import write_page
-from reports.provenance import load
+from reports.provenance import made_by
 from reports.registry import REPORTS, folder
 from reports.units import RUNS
 
@@ -55,10 +55,12 @@ class Figure:
             raise ValueError("--redraw draws what is there, --collect publishes first: choose one")
         if self.redraw and self.runs != RUNS:
             raise ValueError("--redraw draws from the tables alone: leave out --runs")
-        if self.redraw and self.profile is not None:
-            held = load(target)["configuration"].get("profile")
-            if held != profile:
-                raise ValueError(f"{target} holds the profile {held}, not {profile}")
+        held = made_by(target)
+        if held is not None and held[0] != self.name:
+            raise ValueError(f"{target} holds the report {held[0]}, not {self.name}")
+        asked = not self.redraw or self.profile is not None
+        if held is not None and asked and held[1] != profile:
+            raise ValueError(f"{target} holds the profile {held[1]}, not {profile}")
         if not self.redraw:
             require_writable(target)  # before the work, not after it
             changed = make_data(profile, target, self.runs)
@@ -80,7 +82,8 @@ class Report:
         out = self.out or self.reports / "index.html"
         if out.is_dir():
             raise ValueError(f"{out} is a folder: name an HTML file")
-        require_writable(out.parent)  # before the work, not after it
+        if self.reports.is_dir():
+            require_writable(out.parent)  # before the work, not after it
         print(f"{out}: {write_page(self.reports, out) / 1e6:.1f} MB")
 
 

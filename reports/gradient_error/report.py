@@ -201,7 +201,8 @@ def _published(
             f"{path} is not the table that provenance.json describes: restore both, or delete "
             "provenance.json to publish without them"
         )
-    same = {**origin["configuration"], "ages": None} == {**configuration, "ages": None}
+    beside = {"ages": None, "label": None}  # what is said of the run, not what it is
+    same = {**origin["configuration"], **beside} == {**configuration, **beside}
     known, oldest = origin.get("runs", {}), max(data["rollout"])
     # A run that a later version has continued is the same one up to there.
     if same and all(

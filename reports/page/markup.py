@@ -6,7 +6,7 @@ import base64
 import io
 import re
 from collections.abc import Mapping
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 
 import markdown  # type: ignore[import-untyped]
@@ -19,7 +19,8 @@ _FORMULA = re.compile(
     r"```.*?```|`[^`]*`|\$\$(?P<display>.+?)\$\$|\$(?P<inline>[^$]+)\$", re.DOTALL
 )
 _PLACE = re.compile(r"xFORMULA(\d+)x")
-_HEADING = re.compile(r"<(/?)h([1-6])>")
+_HEADING = re.compile(r"<h([1-6])>(.*?)</h\1>", re.DOTALL)
+_TAG = re.compile(r"<[^>]*>")
 _LINK = re.compile(r'<a href="([^"]*)">(.*?)</a>', re.DOTALL)
 _IMAGE = re.compile(r'<img alt="([^"]*)" src="([^"]*)"\s*/?>')
 _LOWEST_HEADING = 6
@@ -30,14 +31,16 @@ def page_html(path: Path, anchors: Mapping[str, str], level: int) -> str:
 
     Args:
         path: the file; images are found relative to it.
-        anchors: file name to the anchor of its section; links to anything else that is not a whole
-            address lead nowhere from here, and become plain text.
+        anchors: file name to the anchor of its section, from which those of its headings are made;
+            links to anything else that is not a whole address lead nowhere from here, and become
+            plain text.
         level: of the heading that a single # becomes.
 
     Raises:
         ValueError: a formula cannot be drawn, or an image is missing.
     """
     formulas: list[str] = []
+    own = "/".join(path.parts[-2:])
 
     def keep(found: re.Match[str]) -> str:
         display = found["display"] is not None
@@ -55,19 +58,32 @@ def page_html(path: Path, anchors: Mapping[str, str], level: int) -> str:
         target, text = found[1], found[2]
         if target.startswith(("http://", "https://")):
             return found[0]
-        name = "/".join(Path(target).parts[-2:])
-        return f'<a href="#{anchors[name]}">{text}</a>' if name in anchors else text
+        file, _, heading = target.partition("#")
+        name = "/".join(Path(file).parts[-2:]) or own
+        if name not in anchors:
+            return text
+        place = f"{anchors[name]}-{heading}" if heading else anchors[name]
+        return f'<a href="#{place}">{text}</a>'
+
+    def head(found: re.Match[str]) -> str:
+        size = min(int(found[1]) + level - 1, _LOWEST_HEADING)
+        place = f' id="{anchors[own]}-{slug(found[2])}"' if own in anchors else ""
+        return f"<h{size}{place}>{found[2]}</h{size}>"
 
     text = _FORMULA.sub(keep, path.read_text(encoding="utf-8"))
     html = markdown.markdown(text, extensions=["tables", "fenced_code"])
-    html = _HEADING.sub(
-        lambda found: f"<{found[1]}h{min(int(found[2]) + level - 1, _LOWEST_HEADING)}>", html
-    )
+    html = _HEADING.sub(head, html)
     html = _LINK.sub(link, html)
     html = _IMAGE.sub(lambda found: image_html(path.parent / found[2], found[1]), html)
     html = html.replace("<table>", '<div class="scroll"><table>')
     html = html.replace("</table>", "</table></div>")
     return _PLACE.sub(lambda found: formulas[int(found[1])], html)
+
+
+def slug(heading: str) -> str:
+    """What GitHub calls a heading, HTML, in links: words in lower case, hyphens for spaces."""
+    words = unescape(_TAG.sub("", heading)).lower()
+    return re.sub(r"[^\w\- ]", "", words).strip().replace(" ", "-")
 
 
 def image_html(path: Path, caption: str) -> str:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from maac_bench.names import lookup
 from reports import provenance
 from reports.curve_tables import score_table, summary_table
-from reports.files import require_writable
+from reports.files import read_csv, require_writable
 from reports.parity.peer import peer_path, peer_version, sac_options, train_peer
 from reports.parity.settings import OURS, PEER, PROFILES, Profile
 from reports.training_runs import collect, commits, from_runs, run_all, unfinished, with_commits
@@ -70,7 +70,10 @@ def curves(size: Profile, directory: Path) -> pd.DataFrame:
     tables = [collect(size.runs(), directory)[columns]]
     for run in size.runs():
         for seed in run.seeds:
-            table = pd.read_csv(peer_path(run, seed, directory))
+            path = peer_path(run, seed, directory)
+            table = read_csv(path, columns[3:])
+            if list(table["episode"]) != list(range(1, run.rollouts + 1)):
+                raise ValueError(f"{path} has not all {run.rollouts} episodes: delete it")
             tables.append(table.assign(task=run.task, algo=PEER, seed=seed)[columns])
     return pd.concat(tables, ignore_index=True)
 

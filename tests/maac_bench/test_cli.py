@@ -136,6 +136,23 @@ def test_redrawing_does_not_take_one_profile_for_another(capsys, tmp_path):
     assert main([*redraw, "quick"]) == 0
 
 
+def test_a_folder_of_another_report_or_profile_is_neither_drawn_nor_written(capsys, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(ROOT / "reports" / "figure2" / "mujoco", folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    into = ("--out", str(folder), "--runs", str(tmp_path / "runs"))
+    for arguments, message in (
+        (("ablations", "--redraw", *into[:2]), "holds the report figure2, not ablations"),
+        (("figure3", *into), "holds the report figure2, not figure3"),
+        (("figure2", *into), "holds the profile mujoco, not quick"),
+        (("figure2", "--collect", "--profile", "longer", *into), "the profile mujoco, not longer"),
+    ):
+        status, error = failure(capsys, "figure", *arguments)
+        assert status == 2
+        assert message in error
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_redrawing_reads_no_runs(capsys, tmp_path):
     status, error = failure(capsys, "figure", "figure3", "--redraw", "--runs", str(tmp_path))
     assert status == 2

@@ -119,3 +119,11 @@ def test_an_algorithm_that_is_its_preset_on_one_task_only_is_said_to_be(tmp_path
     assert found.remarks == (
         f"sac is not the same on every task: {other}: as its preset; {TASK}: data.batch_size=7",
     )
+
+
+def test_linked_runs_are_found_and_a_link_in_a_circle_is_no_trap(tmp_path):
+    make_run(tmp_path / "elsewhere", "sac", {0: [1, 2]})
+    make_run(tmp_path / "runs" / "maac", "maac", {0: [1, 2]})
+    (tmp_path / "runs" / "sac").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "runs" / "again").symlink_to(tmp_path / "runs")
+    assert list(compare([tmp_path / "runs"]).table["algo"]) == ["maac", "sac"]

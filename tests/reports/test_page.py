@@ -257,6 +257,21 @@ def test_pages_link_within_the_page_or_not_at_all(tmp_path):
     assert '<div class="scroll"><table>' in html
 
 
+def test_links_to_headings_lead_there(tmp_path):
+    path = tmp_path / "figure2" / "README.md"
+    path.parent.mkdir()
+    path.write_text(
+        "# T\n\n[a](#with-two-more-profile-x_y-50--two) [b](../ablations/README.md#a-part)\n"
+        "[c](../ablations/README.md)\n\n## With *two* more (profile `x_y`, 50 – two)\n"
+    )
+    anchors = {f"{name}/README.md": name for name in ("figure2", "ablations")}
+    html = page_html(path, anchors, level=2)
+    assert '<a href="#figure2-with-two-more-profile-x_y-50--two">a</a>' in html
+    assert '<h3 id="figure2-with-two-more-profile-x_y-50--two">With <em>two</em> more' in html
+    assert '<a href="#ablations-a-part">b</a>' in html
+    assert '<a href="#ablations">c</a>' in html
+
+
 def test_formulas():
     assert mathml(r"\frac{a}{2}", display=True) == (
         '<math display="block"><mfrac><mrow><mi>a</mi></mrow><mrow><mn>2</mn></mrow></mfrac></math>'

@@ -1,7 +1,6 @@
 """Jobs in worker processes: what ends when, and what workers may touch."""
 
 import multiprocessing
-import os
 import signal
 import time
 from functools import partial
@@ -27,7 +26,7 @@ def fail_beside(folder: Path) -> None:
 
 def test_a_failing_job_ends_the_others(tmp_path, monkeypatch):
     """Otherwise its message would wait for theirs, which may take hours."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr("reports.workers._cores", lambda: 2)
     jobs = {"slow": partial(sleep_on, tmp_path), "broken": partial(fail_beside, tmp_path)}
     with pytest.raises(ValueError, match="this one is broken"):
         complete(jobs, "owner", lambda *_done: None, str)
