@@ -34,6 +34,7 @@ def _bound(value: ArrayLike) -> float:
 
 def geometric(ratio: float, terms: int) -> float:
     """`sum_{k < terms} ratio^k`, finite at ratio = 1 where the quotient form is not."""
+    terms = check_count("terms", terms, 0)
     with np.errstate(over="ignore"):
         return float(np.sum(np.float64(ratio) ** np.arange(terms)))
 
@@ -62,6 +63,7 @@ def sensitivity_gap(constants: Constants, t: int) -> float:
     the printed recursion it keeps the policy's own parameter derivative, which enters at every
     step and differs between the two trajectories (eps_pi), and the constant C.
     """
+    t = check_count("t", t, 0)
     c, k = constants, np.arange(t)
     if t == 0 or not (c.eps_f or c.eps_pi):
         return 0.0

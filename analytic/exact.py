@@ -15,6 +15,9 @@ from scipy.linalg import solve_discrete_are, solve_discrete_lyapunov
 
 from analytic.lqg import LQG, Array, UnstablePolicyError, check_count, no_overflow
 
+_ROUNDING = 1e-12
+"""By which a gain at the limit of stability may seem to be within it."""
+
 
 class Evaluation(NamedTuple):
     """The policy's exact return and value functions.
@@ -77,11 +80,11 @@ def noise_drive(lqg: LQG) -> Array:
     return lqg.W + lqg.B @ lqg.action_cov @ lqg.B.T
 
 
-def require_stable(lqg: LQG, K: Array) -> None:
-    """Raise UnstablePolicyError unless `sqrt(gamma) * rho(A - B K) < 1`."""
+def require_stable(lqg: LQG, K: Array, margin: float = 0.0) -> None:
+    """Raise UnstablePolicyError unless `sqrt(gamma) * rho(A - B K) < 1`, by that margin."""
     radius = float(np.abs(np.linalg.eigvals(closed_loop(lqg.A, lqg.B, K))).max())
     contraction = float(np.sqrt(lqg.gamma)) * radius
-    if not contraction < 1.0:
+    if not contraction < 1.0 - margin:
         raise UnstablePolicyError(
             f"K is unstable: sqrt(gamma) * rho(A - B K) = {contraction:.6g}, must be below 1"
         )
@@ -102,8 +105,8 @@ def evaluate(lqg: LQG, K: ArrayLike, T: int | None = None) -> Evaluation:
         The record; with a finite T the value functions are those at t = 0.
 
     Raises:
-        UnstablePolicyError: infinite horizon and the discounted return diverges, or a finite one
-            at which it is larger than any number.
+        UnstablePolicyError: infinite horizon and the discounted return diverges, or a number is
+            larger than any.
         ValueError: K has the wrong shape or is not finite, or T < 1.
     """
     K = lqg.gain(K)
@@ -112,14 +115,18 @@ def evaluate(lqg: LQG, K: ArrayLike, T: int | None = None) -> Evaluation:
     require_stable(lqg, K)
     gamma, drive = lqg.gamma, noise_drive(lqg)
     scaled = np.sqrt(gamma) * closed_loop(lqg.A, lqg.B, K)
-    P = _symmetric(solve_discrete_lyapunov(scaled.T, lqg.Q + K.T @ lqg.R @ K))
-    S = _symmetric(solve_discrete_lyapunov(scaled, lqg.M0 + gamma / (1.0 - gamma) * drive))
-    G = q_matrix(lqg, P)
-    action_cost = float(np.trace(lqg.action_cov @ G[lqg.n :, lqg.n :]))
-    noise_cost = gamma * float(np.trace(P @ lqg.W))
-    c = (action_cost + noise_cost) / (1.0 - gamma)
-    d = noise_cost + gamma * c
-    return Evaluation(J=-float(np.trace(P @ lqg.M0)) - c, P=P, c=c, G=G, d=d, S=S)
+    with no_overflow("the discounted return") as check:
+        P = _symmetric(solve_discrete_lyapunov(scaled.T, lqg.Q + K.T @ lqg.R @ K))
+        S = _symmetric(solve_discrete_lyapunov(scaled, lqg.M0 + gamma / (1.0 - gamma) * drive))
+        G = q_matrix(lqg, P)
+        action_cost = float(np.trace(lqg.action_cov @ G[lqg.n :, lqg.n :]))
+        noise_cost = gamma * float(np.trace(P @ lqg.W))
+        c = (action_cost + noise_cost) / (1.0 - gamma)
+        d = noise_cost + gamma * c
+        found = Evaluation(J=-float(np.trace(P @ lqg.M0)) - c, P=P, c=c, G=G, d=d, S=S)
+        for value in found:
+            check(value)
+    return found
 
 
 def _evaluate_finite(lqg: LQG, K: Array, T: int) -> Evaluation:
@@ -153,14 +160,17 @@ def policy_gradient(lqg: LQG, K: ArrayLike, T: int | None = None) -> Array:
         T: number of rewards; None is the infinite horizon.
 
     Raises:
-        UnstablePolicyError: infinite horizon and the discounted return diverges, or a finite one
-            at which it is larger than any number.
+        UnstablePolicyError: infinite horizon and the discounted return diverges, or a number is
+            larger than any.
         ValueError: K has the wrong shape or is not finite, or T < 1.
     """
     K = lqg.gain(K)
     if T is None:
         evaluation = evaluate(lqg, K)
-        return -2.0 * gradient_factor(evaluation.G, K) @ evaluation.S
+        with no_overflow("the gradient of the discounted return") as check:
+            gradient: Array = -2.0 * gradient_factor(evaluation.G, K) @ evaluation.S
+            check(gradient)
+        return gradient
     T = check_count("T", T, 1)
     with no_overflow(f"the gradient of {T} rewards") as check:
         result = finite_gradient(lqg, K, T, terminal=np.zeros((lqg.n + lqg.m, lqg.n + lqg.m)))
@@ -220,7 +230,12 @@ def optimal_gain(lqg: LQG) -> Array:
     except np.linalg.LinAlgError as error:
         raise ValueError(f"no stabilising gain exists for this LQG: {error}") from error
     G = q_matrix(lqg, np.asarray(riccati, dtype=np.float64))
-    return np.asarray(np.linalg.solve(G[lqg.n :, lqg.n :], G[lqg.n :, : lqg.n]), dtype=np.float64)
+    K = np.asarray(np.linalg.solve(G[lqg.n :, lqg.n :], G[lqg.n :, : lqg.n]), dtype=np.float64)
+    try:
+        require_stable(lqg, K, _ROUNDING)
+    except UnstablePolicyError as error:  # such as at the limit, where nothing is paid for
+        raise ValueError(f"no stabilising gain was found for this LQG: {error}") from error
+    return K
 
 
 def _symmetric(matrix: Array) -> Array:

@@ -14,6 +14,7 @@ Array: TypeAlias = NDArray[np.float64]
 
 # Symmetry and positive semi-definiteness are judged relative to the matrix's own size.
 _RELATIVE_TOLERANCE = 1e-9
+_REAL = (int, float, np.integer, np.floating)
 
 
 class UnstablePolicyError(ValueError):
@@ -81,7 +82,7 @@ def matrix_root(covariance: Array) -> Array:
 
 def check_count(name: str, value: object, minimum: int) -> int:
     """`value` if it is a whole number of at least `minimum`; ValueError naming it otherwise."""
-    number = float(value) if isinstance(value, int | float | np.number) else float("nan")
+    number = float(value) if isinstance(value, _REAL) else float("nan")
     if not (number >= minimum and number % 1 == 0):
         raise ValueError(f"{name} must be a whole number of at least {minimum}, got {value!r}")
     return int(number)
@@ -90,20 +91,20 @@ def check_count(name: str, value: object, minimum: int) -> int:
 def check_finite(**values: object) -> None:
     """ValueError naming the first value that is not a finite number."""
     for name, value in values.items():
-        if not (isinstance(value, int | float | np.number) and np.isfinite(float(value))):
+        if not (isinstance(value, _REAL) and np.isfinite(float(value))):
             raise ValueError(f"{name} must be finite, got {value!r}")
 
 
 def check_nonnegative(**values: object) -> None:
     """ValueError naming the first value that is not a finite number of at least 0."""
     for name, value in values.items():
-        if not (isinstance(value, int | float | np.number) and 0.0 <= float(value) < np.inf):
+        if not (isinstance(value, _REAL) and 0.0 <= float(value) < np.inf):
             raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
 
 
 def check_discount(gamma: object) -> None:
     """ValueError unless gamma is a number in [0, 1)."""
-    if not (isinstance(gamma, int | float | np.number) and 0.0 <= float(gamma) < 1.0):
+    if not (isinstance(gamma, _REAL) and 0.0 <= float(gamma) < 1.0):
         raise ValueError(f"gamma must lie in [0, 1), got {gamma!r}")
 
 

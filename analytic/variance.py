@@ -12,14 +12,18 @@ the noise, and the inverse-variance combination divides by a random variance.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import wraps
+from typing import NamedTuple, ParamSpec
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from analytic.exact import block_diagonal, on_policy
-from analytic.lqg import LQG, Array, as_symmetric, check_count, matrix_root
+from analytic.lqg import LQG, Array, as_symmetric, check_count, matrix_root, no_overflow
 from analytic.objective import LinearModel, QuadraticCritic, resolve
+
+_Arguments = ParamSpec("_Arguments")
 
 
 class Moments(NamedTuple):
@@ -27,6 +31,20 @@ class Moments(NamedTuple):
 
     mean: Array
     variance: Array
+
+
+def _finite(moments: Callable[_Arguments, Moments]) -> Callable[_Arguments, Moments]:
+    """With an UnstablePolicyError in place of moments that are larger than any number."""
+
+    @wraps(moments)
+    def checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Moments:
+        with no_overflow("a moment of the estimate") as check:
+            found = moments(*args, **kwargs)
+            for value in found:
+                check(value)
+        return found
+
+    return checked
 
 
 class _Rollout(NamedTuple):
@@ -37,6 +55,7 @@ class _Rollout(NamedTuple):
     noise: Array
 
 
+@_finite
 def pathwise_moments(
     lqg: LQG,
     K: ArrayLike,
@@ -56,7 +75,8 @@ def pathwise_moments(
         terminal_samples: actions averaged in the terminal value.
 
     Raises:
-        UnstablePolicyError: the exact critic is asked for and does not exist.
+        UnstablePolicyError: the exact critic is asked for and does not exist, or a moment is larger
+            than any number.
         ValueError: shapes do not fit, or a count is out of range.
     """
     K, horizon = lqg.gain(K), check_count("horizon", horizon, 0)
@@ -78,6 +98,7 @@ def pathwise_moments(
     return Moments(mean, variance)
 
 
+@_finite
 def score_function_moments(
     lqg: LQG,
     K: ArrayLike,
@@ -98,7 +119,8 @@ def score_function_moments(
         baseline: subtract `gamma^t Q(s_t, -K s_t)`, the critic at the mean action.
 
     Raises:
-        UnstablePolicyError: the exact critic is asked for and does not exist.
+        UnstablePolicyError: the exact critic is asked for and does not exist, or a moment is larger
+            than any number.
         ValueError: shapes do not fit, the horizon is out of range or action_cov is singular.
     """
     K, horizon = lqg.gain(K), check_count("horizon", horizon, 0)

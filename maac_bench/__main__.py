@@ -35,7 +35,18 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         reason = error.strerror or str(error)
         return _fail(f"{reason}: {error.filename}" if error.filename else reason, 1)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        return _fail(f"not enough memory ({error}): ask for less at a time", 1)
     return 0
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Whether memory could not be had: torch has a class of its own for that on a GPU alone."""
+    return isinstance(error, MemoryError) or any(
+        word in str(error) for word in ("DefaultCPUAllocator", "out of memory")
+    )
 
 
 def run() -> None:

@@ -20,12 +20,14 @@ reference's own truncation. Start states of a replay are not the task's: the ref
 policy's gradient from there, not the gradient of the return from the task's start.
 
 What goes through the true dynamics is estimated in one of two ways with the same expectation,
-where the dynamics are smooth:
+where the dynamics are smooth and no state ends the episode:
 
 - pathwise: through the dynamics' derivative, with the learned gradient's noise. Contacts make it
   heavy-tailed at long horizons.
 - score_function: from returns alone. The policy's own noise smooths contacts; it takes many
-  replicates of every start state.
+  replicates of every start state. Where states can end the episode it has what moving their
+  border does to the return, and the learned gradient has not, however good the model: `model`,
+  `critic` and `total` then include that.
 """
 
 from __future__ import annotations
@@ -201,7 +203,8 @@ def score_gradients(
 ) -> tuple[Callable[[int], Tensor], Callable[[int], Tensor]]:
     """The gradients `true` and `tail` as functions of H, from returns of the same rollouts alone.
 
-    Their expectations are those of `actor_gradients` on the true problem and of `tail_gradients`.
+    Their expectations are those of `actor_gradients` on the true problem and of `tail_gradients`,
+    where the dynamics are smooth and no state ends the episode.
 
     Args:
         setting: the true problem, policy and temperature.

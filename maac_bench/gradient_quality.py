@@ -23,10 +23,13 @@ class Quality(NamedTuple):
     Fields:
         l1_error: `|g - g*|_1`.
         l2_relative: `|g - g*| / |g*|`.
-        cosine: between g and g*; like all cosines NaN where one of them is zero.
+        cosine: between g and g*; like all cosines NaN where one of them is zero. Noise in either
+            mean lowers it, which `cosine_error` does not say and `cosine_halves` does.
         cosine_error: its standard error, from samples redrawn with replacement, pairs together. Of
-            normal samples it is 0.85 to 0.92 times the true spread where the cosine is 0, and
-            1.3 to 1.75 times where it is 0.8 to 0.93 (a test measures it, to 13 %).
+            normal samples it is 0.74 to 1 times the true spread where the cosine is 0, and too
+            large where it is high, the more so the more dimensions there are: 1.3 to 1.75 times at
+            0.82 to 0.93 in up to 100, and at 0.85 about 2.2 and 3.8 times in 500 and 2000 (a test
+            measures it).
         cosine_halves: between the target's means over the two halves of the samples: near 1 where
             sampling hardly matters, near 0 where half the samples give noise.
         norm_ratio: `|g| / |g*|`.

@@ -20,9 +20,10 @@ from maac_bench.streams import Streams
 from maac_bench.tasks import Task, require_lqg, require_true
 from maac_bench.types import Problem
 
-_SMALLEST_GRADIENT = 1e-9  # of the return: below it, rounding
+_SMALLEST_GRADIENT = 1e-8  # of what it is the difference of: below it, rounding
 _LARGEST_CHUNK = 2_000_000  # samples * steps in memory at a time
 _LARGEST_ESTIMATE = 100_000_000  # of one estimate, which is never split
+_USUAL_WIDTH = 3  # states and actions of one step for which these are meant
 
 
 class Score(NamedTuple):
@@ -61,6 +62,13 @@ def expectation(
     if role == "closes":
         return analytic.maac_gradient(lqg, gain, horizon, critic=critic).ravel()
     return analytic.policy_gradient(lqg, gain, T=horizon).ravel()
+
+
+def _gradient_scale(lqg: analytic.LQG, gain: Array) -> float:
+    """Length of the two terms whose difference the gradient is, `2 G_aa K S` and `2 G_as S`."""
+    exact, n = analytic.evaluate(lqg, gain), lqg.n
+    terms = exact.G[n:, n:] @ gain @ exact.S, exact.G[n:, :n] @ exact.S
+    return 2.0 * float(sum(np.linalg.norm(term) for term in terms))
 
 
 def linear_problem(
@@ -114,7 +122,7 @@ def replicate(
         raise ValueError(f"samples must be at least 1, got {samples}")
     settings = estimator.settings
     steps = samples * (settings.horizon + settings.terminal_samples)
-    if steps > _LARGEST_ESTIMATE:
+    if steps * max(1.0, sum(gain.shape) / _USUAL_WIDTH) > _LARGEST_ESTIMATE:
         raise ValueError(
             f"one estimate of {samples} samples, {settings.horizon} steps and "
             f"{settings.terminal_samples} terminal actions is more than memory is planned for: "
@@ -189,9 +197,10 @@ def score(
     """
     if len(seeds) < 2:
         raise ValueError(f"a spread needs at least two seeds, got {len(seeds)}")
-    truth = analytic.policy_gradient(require_lqg(task), gain).ravel()
+    lqg = require_lqg(task)
+    truth = analytic.policy_gradient(lqg, gain).ravel()
     size = float(np.linalg.norm(truth))
-    if size <= _SMALLEST_GRADIENT * abs(analytic.evaluate(require_lqg(task), gain).J):
+    if size <= _SMALLEST_GRADIENT * _gradient_scale(lqg, gain):
         raise ValueError(
             "the exact gradient is zero at this gain: there is nothing to compare with"
         )

@@ -70,7 +70,7 @@ def room(path: Path) -> str:
 
 @pytest.mark.parametrize("path", sources("analytic"), ids=str)
 def test_the_oracle_needs_numpy_and_scipy_only(path):
-    standard = {"__future__", "collections", "contextlib", "dataclasses", "typing"}
+    standard = {"__future__", "collections", "contextlib", "dataclasses", "functools", "typing"}
     roots = {name.partition(".")[0] for name in imports(path)}
     assert roots <= standard | {"analytic", "numpy", "scipy"}
 

@@ -66,9 +66,12 @@ class Estimate:
         lqg = require_lqg(task)
         if ":" in self.task:
             require_its_lqg(task)
-        best = analytic.optimal_gain(lqg)
-        gain, values = self.gain_share * best, analytic.evaluate(lqg, self.critic_share * best)
-        critic = analytic.QuadraticCritic(values.G, values.d)
+        gain, _ = self._evaluated(lqg, "gain_share")
+        if estimator.critic_role == "none":
+            critic = analytic.QuadraticCritic(np.zeros((lqg.n + lqg.m,) * 2))
+        else:
+            _, values = self._evaluated(lqg, "critic_share")
+            critic = analytic.QuadraticCritic(values.G, values.d)
         try:
             result = score(
                 task,
@@ -88,18 +91,32 @@ class Estimate:
             ) from error
         expected = expectation(estimator, lqg, gain, critic)
         print(describe(result, expected))
-        if ":" in self.estimator and expected is not None and self.replicates >= _ENOUGH:
-            _say_if_unlikely(result, expected, estimator.critic_role)
+        if expected is not None and self.replicates >= _ENOUGH:
+            self._say_if_unlikely(result, expected, estimator.critic_role)
 
+    def _evaluated(self, lqg: analytic.LQG, share: str) -> tuple[Array, analytic.Evaluation]:
+        """The gain that an option asks for, and its values; ValueError naming the option."""
+        asked = getattr(self, share)
+        gain = asked * analytic.optimal_gain(lqg)
+        try:
+            return gain, analytic.evaluate(lqg, gain)
+        except ValueError as error:
+            raise ValueError(f"{share} {asked:g}: {error}") from error
 
-def _say_if_unlikely(result: Score, expected: Array, role: CriticRole) -> None:
-    """A line where an estimate's mean is not that of the role which its author gave it."""
-    distance = np.linalg.norm(result.mean - expected) / np.linalg.norm(result.truth)
-    if distance > max(_UNLIKELY * result.bias_error, _ROUNDING):
+    def _say_if_unlikely(self, result: Score, expected: Array, role: CriticRole) -> None:
+        """A line where an estimate's mean is not what it is said to estimate, and why it may be."""
+        distance = np.linalg.norm(result.mean - expected) / np.linalg.norm(result.truth)
+        if distance <= max(_UNLIKELY * result.bias_error, _ROUNDING):
+            return
+        if ":" in self.estimator:
+            reason = f"the critic_role {role!r} says it estimates; one with another mean says 'own'"
+        elif self.estimator == "zeroth-order":
+            reason = "it estimates without smoothing: see --smoothing"
+        else:
+            reason = "it estimates: the row's true start states may not be those of its lqg"
         print(
             f"the mean estimate is {distance:.3g} ± {result.bias_error:.2g} of the gradient's "
-            f"length from what the critic_role {role!r} says it "
-            "estimates; an estimator with another mean says 'own'"
+            f"length from what {reason}"
         )
 
 

@@ -23,6 +23,7 @@ from maac_bench.run_evaluation import (
 from maac_bench.run_gradient_error import Measurement, gradient_error, summary
 from maac_bench.run_records import changed_modules, read_identity
 from maac_bench.tasks import make_training_task
+from maac_bench.tasks.base import never
 from maac_bench.video import record_video, require_format, require_picture
 from reports import comparison_output, gradient_error_figure
 from reports.comparison import compare
@@ -195,7 +196,7 @@ class GradientError:
     def execute(self) -> None:
         """Measure, write, draw, print the summary."""
         task = read_identity(self.directory)["task"]
-        make_training_task(task)  # imports its module, if it is the user's own
+        training = make_training_task(task)  # imports its module, if it is the user's own
         rollout = require_rollout(self.directory, self.rollout)
         _say_what_changed(self.directory, task, rollout)
         require_writable(self.directory)
@@ -207,6 +208,11 @@ class GradientError:
         _require_horizons(path, asked.horizons)
         table = gradient_error(self.directory, asked, rollout).assign(**own)
         print(summary(table))
+        if asked.through == "score_function" and training.task.terminated is not never:
+            print(
+                f"episodes of {task} can end: gradients from true returns have what moving the "
+                "border of the ending states does, the learned one has not, however good the model"
+            )
         _say_who_stopped(self.directory, table)
         write_csv(table, path)
         use_style()

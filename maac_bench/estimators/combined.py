@@ -27,10 +27,11 @@ class InverseVariance:
     """`alpha g_pathwise + (1 - alpha) g_score`, `alpha = var_score / (var_score + var_pathwise)`.
 
     Total propagation (Parmas et al. 2018) and the alpha-order gradient (Suh et al. 2022), with the
-    variances summed over parameters. Both parts have the same expectation. The weight that
-    multiplies one half of the batch is estimated on the other half, which keeps the combination
-    unbiased: a weight from the same samples is correlated with them. As published, the covariance
-    of the two parts, which share their rollouts, is ignored.
+    variances summed over parameters. Both parts have the same expectation where no state ends the
+    episode (see `ScoreFunction`); elsewhere this estimates neither. The weight that multiplies one
+    half of the batch is estimated on the other half, which keeps the combination unbiased: a weight
+    from the same samples is correlated with them. As published, the covariance of the two parts,
+    which share their rollouts, is ignored.
     """
 
     settings: Settings

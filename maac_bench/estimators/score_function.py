@@ -28,8 +28,10 @@ class ScoreFunction:
 
     Reward-to-go (Williams 1992; Sutton et al. 1999). With `bootstrap`, the return is closed after
     H steps by `gamma^H min_j mean_k Q_j(s_H, a_H^k)` and the scores of all K terminal actions are
-    included, so that the expectation is exactly that of the pathwise H-step estimator; without
-    it the return is cut after H rewards. With `baseline`, b(s) is the smallest critic at the
+    included, so that the expectation is exactly that of the pathwise H-step estimator, where the
+    dynamics are smooth and no state ends the episode: where it ends is a step, which has no
+    derivative to follow and moves the expectation all the same. Without it the return is cut after
+    H rewards. With `baseline`, b(s) is the smallest critic at the
     policy's mean action: any function of the state leaves the expectation alone. The entropy bonus
     is a reward of the first action.
     """

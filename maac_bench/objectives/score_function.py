@@ -1,6 +1,7 @@
 """The score-function surrogate: every action's log-density, weighed by what followed it.
 
-With a critic at the end its expectation is that of the pathwise H-step objective.
+With a critic at the end its expectation is that of the pathwise H-step objective, where the
+dynamics are smooth and no state ends the episode.
 """
 
 from __future__ import annotations

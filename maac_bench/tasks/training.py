@@ -10,7 +10,7 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from maac_bench.tasks.base import Task
+from maac_bench.tasks.base import Task, never
 from maac_bench.types import Dynamics, ModelNoise
 
 
@@ -86,4 +86,5 @@ def with_unit_actions(task: Task, scale: ActionScale) -> Task:
         return task.terminated(state, scale(action), next_state)
 
     true = task.true and task.true._replace(dynamics=UnitDynamics(task.true.dynamics, scale))
-    return task._replace(reward=reward, terminated=terminated, true=true, lqg=None)
+    ends = never if task.terminated is never else terminated
+    return task._replace(reward=reward, terminated=ends, true=true, lqg=None)

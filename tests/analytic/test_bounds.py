@@ -80,6 +80,14 @@ def test_policies_that_differ_along_the_way_are_a_gap_without_any_model_error():
     assert sensitivity_gap(c, 2) == pytest.approx(6.0)
 
 
+@pytest.mark.parametrize("count", [-1, 2.5, float("nan")])
+def test_numbers_of_steps_are_whole(count):
+    c = Constants(1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
+    for call in (lambda: geometric(1.0, count), lambda: sensitivity_gap(c, count)):
+        with pytest.raises(ValueError, match="must be a whole number of at least 0"):
+            call()
+
+
 def test_geometric_counts_terms():
     assert geometric(1.0, 4) == 4.0
     assert geometric(2.0, 4) == 15.0

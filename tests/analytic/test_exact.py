@@ -214,6 +214,20 @@ def test_a_problem_no_gain_can_stabilise_is_refused():
         optimal_gain(LQG([[2.0]], [[0.0]], [[1.0]], [[1.0]], gamma=0.9))
 
 
+@pytest.mark.parametrize("gamma", [0.5, 0.9, 0.99])
+def test_a_gain_at_the_limit_of_stability_is_not_given_as_the_optimal_one(gamma):
+    """Nothing is paid for the state, so doing nothing is as cheap as can be, and not stable."""
+    with pytest.raises(ValueError, match="no stabilising gain"):
+        optimal_gain(LQG([[gamma**-0.5]], [[1.0]], [[0.0]], [[1.0]], gamma=gamma))
+
+
+@pytest.mark.parametrize("call", [evaluate, policy_gradient])
+def test_a_discounted_return_that_is_too_large_for_numbers_is_refused(call):
+    lqg = LQG([[0.999]], [[1.0]], [[1e306]], [[1e306]], [[1.0]], gamma=0.9999)
+    with pytest.raises(UnstablePolicyError, match="the discounted return overflows"):
+        call(lqg, [[0.0]])
+
+
 @pytest.mark.parametrize("T", [0, -1, 2.5, float("nan"), float("inf")])
 def test_a_meaningless_number_of_rewards_is_refused(T):
     lqg = LQG([[0.9]], [[0.1]], [[1.0]], [[1.0]])

@@ -23,6 +23,7 @@ from tests.analytic.problems import (
     random_case,
     relative_error,
     replaced,
+    scalar_lqg,
     state_moments,
     step_cost,
 )
@@ -94,6 +95,13 @@ def test_truncation_with_noise_decays_like_the_discount():
     lqg, K, *_ = random_case(6, gain=0.0)
     sizes = [np.linalg.norm(gradient_error(lqg, K, H).truncation) for H in (120, 121)]
     assert sizes[1] / sizes[0] == pytest.approx(lqg.gamma, rel=1e-4)
+
+
+def test_truncation_of_a_growing_state_decays_by_its_growth_too():
+    """rho(A_K) = 1.03 above 1, the discounted return finite all the same."""
+    lqg = scalar_lqg(1.03, 1.0, W=1.0, gamma=0.9)
+    sizes = [np.linalg.norm(gradient_error(lqg, [[0.0]], H).truncation) for H in (300, 301)]
+    assert sizes[1] / sizes[0] == pytest.approx(0.9 * 1.03**2, rel=1e-4)
 
 
 def test_truncation_without_noise_decays_faster_by_the_squared_closed_loop_radius():

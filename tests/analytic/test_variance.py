@@ -224,3 +224,10 @@ def test_a_meaningless_number_of_terminal_samples_is_refused(samples):
     lqg, K, *_ = random_case(11, 2, 1)
     with pytest.raises(ValueError, match="terminal_samples must be a whole number"):
         pathwise_moments(lqg, K, 1, terminal_samples=samples)
+
+
+@pytest.mark.parametrize("moments", [pathwise_moments, score_function_moments])
+def test_moments_that_are_too_large_for_numbers_are_refused(moments):
+    lqg = scalar_lqg(1e100, 1.0, action_cov=1.0)
+    with pytest.raises(UnstablePolicyError, match="a moment of the estimate overflows"):
+        moments(lqg, [[0.0]], 3, critic=QuadraticCritic(np.eye(2)))

@@ -15,6 +15,23 @@ from maac_bench.tasks import TASKS, linear_quadratic_task
 lqg = analytic.random_lqg(3, 1, np.random.default_rng(5))
 TASKS["{name}:Three-v0"] = lambda: linear_quadratic_task("{name}:Three-v0", lqg)
 
+# Half of the optimal gain does not hold it.
+loose = analytic.LQG([[2.0]], [[1.0]], [[1.0]], [[1.0]], action_cov=[[0.1]], gamma=0.9)
+TASKS["{name}:Loose-v0"] = lambda: linear_quadratic_task("{name}:Loose-v0", loose)
+
+
+def elsewhere():
+    task = linear_quadratic_task("{name}:Elsewhere-v0", lqg)
+    start = lambda streams, count: 3.0 + task.true.start(streams, count)
+    return replace_start(task, start)
+
+
+def replace_start(task, start):
+    return task._replace(true=task.true._replace(start=start))
+
+
+TASKS["{name}:Elsewhere-v0"] = elsewhere
+
 
 @dataclass(frozen=True)
 class Doubled(ModelAugmented):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from maac_bench.__main__ import main
 from reports.files import ROOT
@@ -48,7 +49,12 @@ def test_estimate_prints_a_score_that_repeats(capsys):
         (["estimate", "--samples", "0"], "samples must be at least 2, got 0"),
         (["estimate", "--samples", "100000000"], "is more than memory is planned for"),
         (["estimate", "--replicates", "1"], "replicates must be at least 2"),
-        (["estimate", "--gain-share", "-3"], "K is unstable"),
+        (["estimate", "--gain-share", "-3"], "gain_share -3: K is unstable"),
+        (["estimate", "--critic-share", "nan"], "critic_share nan: K has entries that are not fin"),
+        (
+            ["estimate", "--task", "maac_bench/RandomLQG20-v0", "--samples", "3000000"],
+            "is more than memory is planned for",
+        ),
         (["estimate", "--gain-share", "1"], "the exact gradient is zero at this gain"),
         (["estimate", "--seed", "-1"], "seeds must be at least 0, got -1"),
         (["estimate", "--task", "Hopper-v5"], "'Hopper-v5' has no exact gradient"),
@@ -157,6 +163,38 @@ def test_redrawing_reads_no_runs(capsys, tmp_path):
     status, error = failure(capsys, "figure", "figure3", "--redraw", "--runs", str(tmp_path))
     assert status == 2
     assert "leave out --runs" in error
+
+
+@pytest.mark.parametrize(
+    "failure_of",
+    [
+        lambda: torch.empty(2**55),
+        lambda: (_ for _ in ()).throw(MemoryError("no more")),
+        lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory.")),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(capsys, monkeypatch, failure_of):
+    monkeypatch.setattr("maac_bench.cli.estimate.make_task", lambda name: failure_of())
+    status, error = failure(capsys, "estimate")
+    assert status == 1
+    assert error.startswith("maac-bench: not enough memory (")
+    assert len(error.splitlines()) == 1
+
+
+def test_another_error_of_torch_is_not_taken_for_a_lack_of_memory(monkeypatch):
+    monkeypatch.setattr(
+        "maac_bench.cli.estimate.make_task", lambda name: torch.ones(2) @ torch.ones(3)
+    )
+    with pytest.raises(RuntimeError, match="size"):
+        main(["estimate"])
+
+
+def test_smoothing_that_moves_the_mean_is_said(capsys):
+    arguments = ("--estimator", "zeroth-order", "--horizon", "20", "--samples", "4096")
+    for smoothing, said in (("0.01", False), ("0.3", True)):
+        assert main(["estimate", *arguments, "--smoothing", smoothing]) == 0
+        text = "length from what it estimates without smoothing: see --smoothing"
+        assert (text in capsys.readouterr().out) == said
 
 
 def test_a_second_interruption_comes_too_late():

@@ -73,21 +73,24 @@ def test_means_are_taken_in_double_precision():
 
 
 @pytest.mark.parametrize(
-    ("dimensions", "signal", "cosine", "expected"),
+    ("dimensions", "samples", "signal", "cosine", "expected"),
     [
-        (6, 0.0, 0.0, 0.85),
-        (100, 0.0, 0.0, 0.92),
-        (100, 0.05, 0.33, 1.0),
-        (6, 0.15, 0.82, 1.32),
-        (100, 0.25, 0.93, 1.75),
+        (6, 200, 0.0, 0.0, 0.85),
+        (100, 200, 0.0, 0.0, 0.92),
+        (100, 200, 0.05, 0.33, 1.0),
+        (6, 200, 0.15, 0.82, 1.32),
+        (100, 200, 0.25, 0.93, 1.75),
+        (2000, 4, 0.0, 0.0, 0.74),
+        (500, 64, 0.3, 0.85, 2.2),
+        (2000, 64, 0.3, 0.85, 3.8),
     ],
 )
 def test_the_error_of_the_cosine_beside_its_spread_over_replicates(
-    dimensions, signal, cosine, expected
+    dimensions, samples, signal, cosine, expected
 ):
     """Redrawn means have the samples' noise twice: that spreads large cosines, not small ones."""
     seeds = range(200)
-    noise = Streams(seeds, "samples").normal(2, 200, dimensions)
+    noise = Streams(seeds, "samples").normal(2, samples, dimensions)
     estimate, target = signal + noise[:, 0], signal + noise[:, 1]
     quality = measure(estimate, target, Streams(seeds, "resampling"))
     ratio = quality.cosine_error.mean() / quality.cosine.std()

@@ -38,6 +38,23 @@ def test_a_mean_that_is_not_that_of_its_role_is_said(capsys, module, name, said)
     assert ("from what the critic_role 'closes' says it estimates" in output) == said
 
 
+def test_start_states_that_are_not_those_of_the_closed_form_are_said(capsys, module):
+    for name, said in (("Three-v0", False), ("Elsewhere-v0", True)):
+        status, output, _ = estimate(capsys, "--task", f"{module}:{name}", "--samples", "2000")
+        assert status == 0
+        assert ("the row's true start states may not be those of its lqg" in output) == said
+
+
+def test_an_estimator_without_a_critic_needs_none_that_exists(capsys, module):
+    """The critic's gain, half of the optimal one, does not hold the task; nobody asks for it."""
+    loose = ("--task", f"{module}:Loose-v0", "--gain-share", "0.9")
+    for name in ("bptt", "score"):
+        assert estimate(capsys, *loose, "--estimator", name)[0] == 0
+    status, _, error = estimate(capsys, *loose)
+    assert status == 2
+    assert "critic_share 0.5: K is unstable: sqrt(gamma) * rho(A - B K)" in error
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

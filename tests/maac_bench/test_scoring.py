@@ -192,3 +192,15 @@ def test_an_estimate_of_exactly_nothing_is_no_estimate(monkeypatch):
     estimator = make_estimator("pathwise", Settings(3))
     with pytest.raises(FloatingPointError, match="the mean estimate is exactly zero"):
         score(task, estimator, gain, analytic.evaluate(require_lqg(task), gain), 8, (0, 1))
+
+
+@pytest.mark.parametrize("unit", [1e-10, 1.0, 1e4])
+def test_whether_a_gradient_is_zero_does_not_depend_on_the_unit_of_actions(unit):
+    """Actions in other units: B, R and the gain change, the problem does not."""
+    lqg = analytic.LQG([[0.9]], [[unit]], [[1.0]], [[unit**2]], action_cov=[[1.0]], gamma=0.9)
+    best = analytic.optimal_gain(lqg)
+    task = linear_quadratic_task("scaled", lqg)
+    critic = analytic.evaluate(lqg, 0.5 * best)
+    with pytest.raises(ValueError, match="the exact gradient is zero at this gain"):
+        score(task, make_estimator("pathwise", Settings(1)), best, critic, 8, (0, 1))
+    assert score(task, make_estimator("pathwise", Settings(1)), 0.5 * best, critic, 8, (0, 1))
