@@ -7,20 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from maac_bench.names import lookup
 from maac_bench.planning import PlannerSettings
-from maac_bench.run_checkpoints import checkpoint_rollouts
-from maac_bench.run_evaluation import (
-    OpenRun,
-    evaluate_run,
-    open_run,
-    require_finite_returns,
-)
+from maac_bench.run_checkpoints import checkpoint_digest, checkpoint_rollouts, require_rollout
+from maac_bench.run_evaluation import evaluate_run, open_run, require_finite_returns
 from reports import provenance
 from reports.files import read_csv
 from reports.training_profiles import (
@@ -33,6 +28,8 @@ from reports.training_profiles import (
     profiles,
 )
 from reports.training_runs import TrainingRun, commits, require_run, run_all
+from reports.units import Experiment
+from reports.units import run as run_units
 
 EPISODES = 10
 PLANNER = PlannerSettings()
@@ -82,12 +79,17 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     for run in plan:
         require_run(run, trained)
     _require_progress(plan, trained, folder)
-    jobs = [(run, planner) for run in plan for planner in (None, PLANNER)]
-    evaluations = []
-    for run, planner in tqdm(jobs, desc="table1", unit="evaluation"):
-        evaluations.append(evaluate_run(_policies(run, trained), EPISODES, planner))
-        require_finite_returns(evaluations[-1])
-    data = pd.concat(evaluations, ignore_index=True)
+    units = {}
+    for run in plan:
+        path = trained / run.name
+        age = _age(run, path)
+        # Named after what is evaluated: a run that has gone on is not mistaken for it.
+        name = f"{run.name.replace('/', '-')}-{age:03d}-{checkpoint_digest(path, age)[:16]}"
+        for planner in (None, PLANNER):
+            unit = partial(evaluated, path, age, planner)
+            units[f"{name}-{'policy' if planner is None else 'planned'}"] = unit
+    dials = {"episodes": EPISODES, "planner": vars(PLANNER)}
+    data = run_units(Experiment("table1", units, dials), runs)
     data.insert(0, "profile", profile)
     timings = data.groupby(["task", "mpc"])["ms_per_decision"].median().reset_index()
     data = data.drop(columns="ms_per_decision")
@@ -110,12 +112,21 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     return provenance.publish(tables, folder, origin, {"timings.csv": lambda: timings})
 
 
-def _policies(run: TrainingRun, trained: Path) -> OpenRun:
+def evaluated(path: Path, rollouts: int, planner: PlannerSettings | None) -> pd.DataFrame:
+    """Test episodes of a run's policies after that many rollouts; see `evaluate_run`.
+
+    Raises:
+        FloatingPointError: a return is not finite.
+    """
+    table = evaluate_run(open_run(path, rollouts), EPISODES, planner)
+    require_finite_returns(table)
+    return table
+
+
+def _age(run: TrainingRun, path: Path) -> int:
     """After the run's episodes if they were kept, of a run that has gone on; else the newest."""
-    path = trained / run.name
-    if run.rollouts in checkpoint_rollouts(path):
-        return open_run(path, run.rollouts)
-    return open_run(path)
+    held = checkpoint_rollouts(path)
+    return run.rollouts if run.rollouts in held else require_rollout(path, None)
 
 
 def _require_progress(plan: Sequence[TrainingRun], trained: Path, folder: Path) -> None:

@@ -3,11 +3,14 @@ import json
 import pandas as pd
 import pytest
 
+from reports import units
 from reports.files import ROOT
 from reports.style import use_style
+from reports.table1 import report
 from reports.table1.figure import draw
-from reports.table1.report import PLANNER, PROFILES, _policies, collect, summary
+from reports.table1.report import PLANNER, PROFILES, _age, collect, summary
 from reports.training_runs import identity
+from reports.units import Experiment
 
 
 def episodes() -> pd.DataFrame:
@@ -19,6 +22,11 @@ def episodes() -> pd.DataFrame:
     ]
     names = ["profile", "task", "algo", "seed", "rollout", "mpc", "episode", "return", "steps"]
     return pd.DataFrame(rows, columns=names)
+
+
+def at_once(experiment: Experiment, _runs) -> pd.DataFrame:
+    """Every unit here, none kept."""
+    return pd.concat([unit() for unit in experiment.units.values()], ignore_index=True)
 
 
 @pytest.fixture
@@ -35,9 +43,14 @@ def evaluated(monkeypatch):
     tasks = {run.name: run.task for run in PROFILES["quick"].runs()}
     monkeypatch.setattr(f"{module}.require_run", lambda run, folder: None)
     monkeypatch.setattr(f"{module}.commits", lambda plan, folder: {})
-    monkeypatch.setattr(f"{module}.open_run", lambda path: tasks[f"{path.parent.name}/{path.name}"])
+    monkeypatch.setattr(
+        f"{module}.open_run", lambda path, rollout: tasks[f"{path.parent.name}/{path.name}"]
+    )
     monkeypatch.setattr(f"{module}.evaluate_run", evaluate)
+    monkeypatch.setattr(f"{module}.run_units", at_once)
     monkeypatch.setattr(f"{module}.checkpoint_rollouts", lambda path: [7])
+    monkeypatch.setattr(f"{module}.require_rollout", lambda path, rollout: 7)
+    monkeypatch.setattr(f"{module}.checkpoint_digest", lambda path, rollout: "0123456789abcdef")
     return columns, planners
 
 
@@ -166,10 +179,35 @@ def test_the_policies_are_those_of_the_learning_curves():
 
 def test_policies_of_a_run_that_has_gone_on_are_those_of_the_profile_s_end(monkeypatch, tmp_path):
     run = PROFILES["quick"].runs()[0]
-    module = "reports.table1.report"
-    monkeypatch.setattr(f"{module}.open_run", lambda path, *rollout: (path, *rollout))
     held = [run.rollouts, 2 * run.rollouts]
-    monkeypatch.setattr(f"{module}.checkpoint_rollouts", lambda path: held)
-    assert _policies(run, tmp_path) == (tmp_path / run.name, run.rollouts)
+    monkeypatch.setattr("reports.table1.report.checkpoint_rollouts", lambda path: held)
+    monkeypatch.setattr("reports.table1.report.require_rollout", lambda path, rollout: held[-1])
+    assert _age(run, tmp_path) == run.rollouts
     held.pop(0)
-    assert _policies(run, tmp_path) == (tmp_path / run.name,)
+    assert _age(run, tmp_path) == 2 * run.rollouts
+
+
+def test_evaluations_that_are_there_are_not_made_again(tmp_path, monkeypatch, evaluated):
+    """Interrupted at the third of four: the next call makes that one and the last."""
+    module, (_, planners) = "reports.table1.report", evaluated
+    evaluate, broken = report.evaluate_run, []
+
+    def interrupted(*arguments):
+        if len(planners) == 2 and not broken:
+            broken.append(True)
+            raise KeyboardInterrupt
+        return evaluate(*arguments)
+
+    def one_by_one(jobs, _owner, on_done, *_):
+        for name, job in jobs.items():
+            on_done(name, job())
+
+    monkeypatch.setattr(f"{module}.evaluate_run", interrupted)
+    monkeypatch.setattr(f"{module}.run_units", units.run)
+    monkeypatch.setattr("reports.units.complete", one_by_one)
+    with pytest.raises(KeyboardInterrupt):
+        collect("quick", tmp_path / "out", tmp_path)
+    assert not (tmp_path / "out").exists()
+    assert collect("quick", tmp_path / "out", tmp_path)
+    assert planners == 2 * [None, PLANNER]
+    assert len(pd.read_csv(tmp_path / "out" / "data.csv")) == 16
