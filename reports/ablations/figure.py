@@ -33,8 +33,6 @@ COLORS = {
     "maac-all-members": GREEN,
     "mbpo": GREY,
     "mbpo-scaled-critic": BLACK,
-    "sac": GREY,
-    "sac-scaled-critic": BLACK,
 }
 
 

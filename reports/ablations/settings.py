@@ -59,15 +59,6 @@ PROFILES["critic-unit"] = replace(
 PROFILES["critic-unit-baseline"] = replace(
     PROFILES["mujoco"], algorithms=("maac-scaled-critic", "mbpo", "mbpo-scaled-critic")
 )
-# Whether the baseline that has no model does, with seeds enough to tell.
-PROFILES["critic-unit-sac"] = replace(
-    PROFILES["mujoco"],
-    tasks={"maac_bench/HalfCheetah-v0": 100},
-    algorithms=("sac", "sac-scaled-critic"),
-    seeds=tuple(range(8)),
-    label="reduced: small nets, one task, 100 of 200 episodes",
-    place="small-eight-seeds",
-)
 # Two other seeds, shown together with the first.
 PROFILES["critic-unit-repeated"] = replace(
     repeated(("maac", "maac-scaled-critic", "maac-sqrt-critic", "maac-h0-sqrt-critic")),

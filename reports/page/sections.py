@@ -92,7 +92,6 @@ SECTIONS = {
             "longer",
             "critic-unit",
             "critic-unit-baseline",
-            "critic-unit-sac",
             "critic-unit-repeated",
             "critic-unit-small-tasks",
             "other-tasks",

@@ -94,7 +94,7 @@ def test_what_is_missing_is_named(reduced):
     assert f"Not run yet: profiles {names}." in text  # table1
     first = (
         "quick, mujoco, mujoco-repeated, longer, critic-unit, critic-unit-baseline, "
-        "critic-unit-sac, critic-unit-repeated"
+        "critic-unit-repeated"
     )
     then = "critic-unit-small-tasks, other-tasks, other-tasks-critic-unit, other-tasks-repeated"
     last = (
