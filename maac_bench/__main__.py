@@ -43,10 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
-    """Whether memory could not be had: torch has a class of its own for that on a GPU alone."""
-    return isinstance(error, MemoryError) or any(
-        word in str(error) for word in ("DefaultCPUAllocator", "out of memory")
-    )
+    """Whether memory could not be had, for which torch has no class but on a GPU."""
+    signs = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
 
 
 def run() -> None:

@@ -22,8 +22,8 @@ from maac_bench.types import Problem
 
 _SMALLEST_GRADIENT = 1e-8  # of what it is the difference of: below it, rounding
 _LARGEST_CHUNK = 2_000_000  # samples * steps in memory at a time
-_LARGEST_ESTIMATE = 100_000_000  # of one estimate, which is never split
-_USUAL_WIDTH = 3  # states and actions of one step for which these are meant
+_LARGEST_ESTIMATE = 100_000_000  # of one estimate, which is never split, on a task of that width
+_USUAL_WIDTH = 3  # numbers of a state and an action; wider ones may have fewer steps
 
 
 class Score(NamedTuple):

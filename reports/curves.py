@@ -99,8 +99,7 @@ def _draw_curves(axes: Axes, data: pd.DataFrame, colors: Mapping[str, str], x: s
         color = colors.get(str(algo), BLACK)
         for _, curve in rows.groupby("seed"):
             axes.plot(curve[x], curve["return"], color=color, lw=0.5, alpha=0.35)
-        if rows.groupby(x)["seed"].nunique().median() < min(2, rows["seed"].nunique()):
-            # Every seed has places of its own on this axis: there is nothing to average.
+        if not _are_shared(rows, x):
             axes.plot([], [], color=color, lw=0.5, label=f"{algo}: single seeds")
             continue
         band = iqm_band(rows, x, "return")
@@ -108,6 +107,16 @@ def _draw_curves(axes: Axes, data: pd.DataFrame, colors: Mapping[str, str], x: s
         axes.fill_between(band[x], band["low"], band["high"], color=color, alpha=0.18, lw=0)
     axes.set_xlabel(_X[x])
     _cut(axes, data, x)
+
+
+def _are_shared(rows: pd.DataFrame, x: str) -> bool:
+    """Whether seeds have values at the same places; if each has its own, there is no mean."""
+    ends = rows.groupby("seed")[x].max().sort_values()
+    if len(ends) < 2:
+        return True
+    # Beyond the last but one there is a single seed in any case.
+    seeds = rows[rows[x] <= ends.iloc[-2]].groupby(x)["seed"].nunique()
+    return bool(seeds.median() >= 2)
 
 
 def _cut(axes: Axes, data: pd.DataFrame, x: str) -> None:

@@ -87,8 +87,9 @@ def publish(
 
     The record carries a digest of each table. Data that repeat the published ones byte for byte,
     under the same configuration, leave the record alone: it then still names the commit that first
-    produced them. Everything is written under other names first and renamed together at the end: an
-    interruption or a full disk leaves what was there.
+    produced them. Everything is written under other names first and renamed at the end, the record
+    last: a full disk, or an interruption before that, leaves what was there. One between two
+    renames shows as a digest that does not fit, and the next publication mends it.
 
     Args:
         tables: by file name.
@@ -156,11 +157,12 @@ def load(folder: Path) -> dict[str, Any]:
 def made_by(folder: Path) -> tuple[str, str] | None:
     """The report and the profile whose data a folder holds; None for none, or damaged ones."""
     try:
-        command = str(load(folder)["command"])
+        known = load(folder)
+        return str(known["command"]).removeprefix("maac-bench figure ").split()[0], str(
+            known["configuration"]["profile"]
+        )
     except ValueError:
         return None
-    found = re.fullmatch(r"maac-bench figure (\S+) --profile (\S+)", command)
-    return None if found is None else (found[1], found[2])
 
 
 def caption(provenance: Mapping[str, Any], note: str) -> str:

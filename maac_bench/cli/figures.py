@@ -55,17 +55,28 @@ class Figure:
             raise ValueError("--redraw draws what is there, --collect publishes first: choose one")
         if self.redraw and self.runs != RUNS:
             raise ValueError("--redraw draws from the tables alone: leave out --runs")
-        held = made_by(target)
-        if held is not None and held[0] != self.name:
-            raise ValueError(f"{target} holds the report {held[0]}, not {self.name}")
-        asked = not self.redraw or self.profile is not None
-        if held is not None and asked and held[1] != profile:
-            raise ValueError(f"{target} holds the profile {held[1]}, not {profile}")
+        self._require_own(target, profile)
         if not self.redraw:
             require_writable(target)  # before the work, not after it
             changed = make_data(profile, target, self.runs)
             print(f"data in {target}: {'written' if changed else 'reproduced, unchanged'}")
         print(f"drawn: {', '.join(str(image) for image in draw(self.name, target))}")
+
+    def _require_own(self, target: Path, profile: str) -> None:
+        """ValueError where a folder holds another report, or another profile than is asked for."""
+        held = made_by(target)
+        if held is None:
+            return
+        if held[0] != self.name:
+            raise ValueError(
+                f"{target} holds the report {held[0]}, not {self.name}: choose another --out"
+            )
+        asked = not self.redraw or self.profile is not None
+        if asked and held[1] != profile:
+            raise ValueError(
+                f"{target} holds the profile {held[1]}, not {profile}: choose another --out, or "
+                f"--profile {held[1]}"
+            )
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,7 @@ from maac_bench.run_evaluation import (
 )
 from maac_bench.run_gradient_error import Measurement, gradient_error, summary
 from maac_bench.run_records import changed_modules, read_identity
-from maac_bench.tasks import make_training_task
-from maac_bench.tasks.base import never
+from maac_bench.tasks import make_training_task, never
 from maac_bench.video import record_video, require_format, require_picture
 from reports import comparison_output, gradient_error_figure
 from reports.comparison import compare
@@ -210,8 +209,9 @@ class GradientError:
         print(summary(table))
         if asked.through == "score_function" and training.task.terminated is not never:
             print(
-                f"episodes of {task} can end: gradients from true returns have what moving the "
-                "border of the ending states does, the learned one has not, however good the model"
+                f"episodes of {task} may end: then gradients from true returns have what moving "
+                "the border of the ending states does, and the learned one has not, however good "
+                "the model (a row whose episodes never end says maac_bench.tasks.never)"
             )
         _say_who_stopped(self.directory, table)
         write_csv(table, path)

@@ -13,7 +13,7 @@ import numpy as np
 
 from analytic import double_integrator, random_lqg
 from maac_bench.names import import_module_of, lookup, make, module_file
-from maac_bench.tasks.base import Task, TensorDynamics, require_lqg, require_true
+from maac_bench.tasks.base import Task, TensorDynamics, never, require_lqg, require_true
 from maac_bench.tasks.drawing import cart_pole_lines, double_integrator_lines, pendulum_lines
 from maac_bench.tasks.gymnasium_v5 import V5_OPTIONS, V5_TASKS, v5_task
 from maac_bench.tasks.linear_quadratic import LinearGaussianDynamics, linear_quadratic_task
@@ -46,6 +46,7 @@ __all__ = [
     "make_env",
     "make_task",
     "make_training_task",
+    "never",
     "own_remarks",
     "require_its_lqg",
     "require_lqg",

@@ -86,6 +86,7 @@ def summary_html(folder: Path) -> str:
     if compared:
         against = load(folder)["configuration"]["algorithms"][0]
         header.append(f"P({against} better), {measure_name(measures[0])}")
+    if compared and "p_value" in summary.columns and summary["p_value"].notna().any():
         note += " p: exact two-sided Mann-Whitney test; of two against two seeds at least 0.33."
     return _with_note(table_html(header, rows), note)
 

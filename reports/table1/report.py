@@ -15,9 +15,9 @@ import pandas as pd
 from maac_bench.names import lookup
 from maac_bench.planning import PlannerSettings
 from maac_bench.run_checkpoints import checkpoint_digest, checkpoint_rollouts, require_rollout
-from maac_bench.run_evaluation import evaluate_run, open_run, require_finite_returns
 from reports import provenance
 from reports.files import read_csv
+from reports.table1.evaluation import evaluated
 from reports.training_profiles import (
     Profile,
     directory,
@@ -62,7 +62,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     """Evaluate the newest policies that are there; True if the tables changed.
 
     timings.csv holds milliseconds per decision, which do not repeat: it is written when the data
-    change.
+    change. Every evaluation that is done is kept below `runs`, so an interrupted call is continued.
 
     Args:
         profile: which size.
@@ -86,7 +86,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
         # Named after what is evaluated: a run that has gone on is not mistaken for it.
         name = f"{run.name.replace('/', '-')}-{age:03d}-{checkpoint_digest(path, age)[:16]}"
         for planner in (None, PLANNER):
-            unit = partial(evaluated, path, age, planner)
+            unit = partial(evaluated, path, age, EPISODES, planner)
             units[f"{name}-{'policy' if planner is None else 'planned'}"] = unit
     dials = {"episodes": EPISODES, "planner": vars(PLANNER)}
     data = run_units(Experiment("table1", units, dials), runs)
@@ -110,17 +110,6 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     ]
     tables = {"data.csv": data, "summary.csv": summary(data)}
     return provenance.publish(tables, folder, origin, {"timings.csv": lambda: timings})
-
-
-def evaluated(path: Path, rollouts: int, planner: PlannerSettings | None) -> pd.DataFrame:
-    """Test episodes of a run's policies after that many rollouts; see `evaluate_run`.
-
-    Raises:
-        FloatingPointError: a return is not finite.
-    """
-    table = evaluate_run(open_run(path, rollouts), EPISODES, planner)
-    require_finite_returns(table)
-    return table
 
 
 def _age(run: TrainingRun, path: Path) -> int:

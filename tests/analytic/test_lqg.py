@@ -204,3 +204,9 @@ def test_an_unstable_policy_is_a_value_error():
 def test_a_discount_that_is_no_number_is_named():
     with pytest.raises(ValueError, match="gamma must lie in"):
         LQG([[1.0]], [[1.0]], [[1.0]], [[1.0]], gamma="0.9")
+
+
+@pytest.mark.parametrize("gamma", [np.complex128(0.9), 0.9 + 0j])
+def test_a_discount_is_a_real_number(gamma):
+    with pytest.raises(ValueError, match=r"gamma must lie in \[0, 1\)"):
+        LQG(**{**VALID, "gamma": gamma})

@@ -241,6 +241,15 @@ def test_the_command_writes_the_table_draws_it_and_prints_it(trained, capsys):
     assert all(part in printed for part in PARTS)
 
 
+def test_where_episodes_may_end_the_parts_are_said_to_include_that(trained, capsys, monkeypatch):
+    """Known by the function: a row that says `never` has no such part."""
+    assert main(["gradient-error", str(trained), *OPTIONS]) == 0
+    assert "may end" not in capsys.readouterr().out
+    monkeypatch.setattr("maac_bench.cli.runs.never", None)
+    assert main(["gradient-error", str(trained), *OPTIONS]) == 0
+    assert f"episodes of {CHEETAH} may end: then" in capsys.readouterr().out
+
+
 def test_the_results_of_a_checkpoint_that_was_asked_for_have_their_own_names(trained):
     assert main(["gradient-error", str(trained), "--rollout", "2", *OPTIONS]) == 0
     assert set(pd.read_csv(trained / "gradient-error-2.csv")["rollout"]) == {2}

@@ -6,7 +6,7 @@ import pytest
 from safetensors.torch import load_file
 
 from maac_bench.run import RunDirectory
-from maac_bench.run_records import read_metrics
+from maac_bench.run_records import read_evaluations, read_metrics
 from tests.maac_bench.runs import IDENTITY, rows_of_rollout, snapshot_of
 
 
@@ -104,3 +104,27 @@ def test_a_grave_is_marked_once_it_is_filled(run, tmp_path, monkeypatch):
     for reason in ("first", "second"):
         run.bury(1, reason, snapshot_of(4))
         assert json.loads(marker.read_text())["reason"] == reason
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["1,200,5", "2,400,6", "2,400,6"], r"is damaged \(rollout 2 is there twice\)"),
+        (["1,200,5", "2,400,nan"], "the return after 2 rollouts is not finite"),
+        (["1,200,inf"], "the return after 1 rollouts is not finite"),
+        (["1,,5"], r"is damaged \(rollout 1 has no env_steps\)"),
+    ],
+)
+def test_evaluations_of_which_a_score_would_be_wrong_are_refused(tmp_path, rows, message):
+    (tmp_path / "seed-0").mkdir()
+    path = tmp_path / "seed-0" / "metrics.csv"
+    path.write_text("\n".join(["rollout,env_steps,return", *rows]) + "\n")
+    with pytest.raises(ValueError, match=rf"seed-0/metrics.csv.*{message}"):
+        read_evaluations(tmp_path, 0)
+
+
+def test_rollouts_without_an_evaluation_are_none(tmp_path):
+    (tmp_path / "seed-0").mkdir()
+    path = tmp_path / "seed-0" / "metrics.csv"
+    path.write_text("rollout,env_steps,return\n1,200,\n2,400,6\n")
+    assert [row["rollout"] for row in read_evaluations(tmp_path, 0)] == ["2"]

@@ -92,17 +92,37 @@ def test_what_is_refused_leaves_no_folder(tmp_path, capsys):
     assert not (tmp_path / "made").exists()
 
 
-def test_runs_of_other_code_or_on_another_device_are_said_to_be(tmp_path):
+@pytest.mark.parametrize(
+    ("part", "change", "word"),
+    [
+        ("provenance", {"commit": "other"}, "commit"),
+        ("provenance", {"modules": {"my_module": "other"}}, "modules"),
+        ("provenance", {"continued": [{"commit": "other", "from_rollout": 2}]}, "commit, modules"),
+        ("config", {"device": "cuda"}, "device"),
+        ("config", {"compiled": True}, "compiled"),
+    ],
+)
+def test_runs_of_other_code_or_on_another_device_are_said_to_be(tmp_path, part, change, word):
     """They are averaged as one algorithm, so a reader must know."""
-    for seed, (commit, digest, device) in enumerate([("abc", "1", "cpu"), ("abc", "2", "cuda")]):
+    for seed in (0, 1):
         run = make_run(tmp_path / str(seed), "sac", {seed: [1.0, 2.0]})
-        known = json.loads((run / "config.json").read_text())
-        (run / "config.json").write_text(json.dumps({**known, "device": device}))
-        record = {"commit": commit, "modules": {"my_module": digest}}
-        (run / "provenance.json").write_text(json.dumps(record))
-    lines = compare([tmp_path]).remarks
-    assert f"sac on {TASK}: its 2 runs differ in modules, device" in lines
-    assert not any("differ" in line for line in compare([tmp_path / "0"]).remarks)
+        (run / "provenance.json").write_text(json.dumps({"commit": "abc"}))
+    assert not compare([tmp_path]).remarks
+    changed = json.loads((run / f"{part}.json").read_text()) | change
+    (run / f"{part}.json").write_text(json.dumps(changed))
+    assert compare([tmp_path]).remarks == (f"sac on {TASK}: its 2 runs differ in {word}",)
+
+
+def test_final_returns_are_said_to_be_of_as_many_evaluations_as_they_are(tmp_path):
+    path = make_run(tmp_path / "run", "sac", {0: [1, 2, 3, 4, 5, 6]}) / "seed-0" / "metrics.csv"
+    lines = path.read_text().splitlines()
+    ends = ["temperature", "", "", "0.1", "0.1", "0.1", "0.1"]
+    path.write_text(
+        "\n".join(f"{line},{end}" for line, end in zip(lines, ends, strict=True)) + "\n"
+    )
+    text = describe(compare([tmp_path]))
+    assert "final (last 4)" in text
+    assert "4.5" in text
 
 
 def test_an_algorithm_that_is_its_preset_on_one_task_only_is_said_to_be(tmp_path):

@@ -248,3 +248,11 @@ def test_an_image_that_cannot_be_drawn_leaves_the_old_one(tmp_path, monkeypatch)
         save(figure, tmp_path / "curves")
     assert (tmp_path / "curves.png").read_bytes() == before
     assert {file.name for file in tmp_path.iterdir()} == {"curves.png", "curves.pdf"}
+
+
+def test_one_seed_that_is_further_does_not_take_the_mean_from_the_others():
+    lengths = {0: [float(k) for k in range(100)], 1: [1.0] * 40, 2: [2.0] * 40}
+    figure = comparison_figure(curves(sac=lengths), {}, "a note")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["sac"]
+    (axes,) = figure.axes
+    assert len(axes.collections) == 1  # the band

@@ -79,6 +79,14 @@ def test_an_age_keeps_the_commit_that_measured_it(published, tmp_path):
     assert data["rollout"].tolist() == [2, 3, 2, 3]
 
 
+def test_an_age_is_kept_where_the_run_is_only_called_otherwise(published, monkeypatch, tmp_path):
+    size = report.PROFILES["mujoco"]
+    again = size._replace(training=replace(size.training, label="in other words"))
+    monkeypatch.setitem(report.PROFILES, "mujoco", again)
+    assert report.collect("mujoco", published, tmp_path)
+    assert set(pd.read_csv(published / "data.csv")["rollout"]) == {2, 3}
+
+
 def test_an_age_measured_with_other_dials_is_not_kept(published, monkeypatch, tmp_path):
     before = (published / "data.csv").read_bytes()
     others = tuple(replace(one, samples=5) for one in report.MEASUREMENTS)

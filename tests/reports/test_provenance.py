@@ -133,6 +133,31 @@ def test_a_publication_that_is_broken_off_leaves_what_was_there(
     provenance.require_own_tables(tmp_path)
 
 
+def test_a_publication_that_is_broken_off_between_two_tables_is_mended_by_the_next(
+    tmp_path, monkeypatch
+):
+    def publish(x: float) -> None:
+        tables = {name: pd.DataFrame({"x": [x]}) for name in ("data.csv", "summary.csv")}
+        provenance.publish(tables, tmp_path, provenance.record("made", {}))
+
+    def broken(self, target):
+        if target.name == "summary.csv":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    publish(1.0)
+    rename = Path.replace
+    monkeypatch.setattr(Path, "replace", broken)
+    with pytest.raises(KeyboardInterrupt):
+        publish(2.0)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="is not the table that"):
+        provenance.require_own_tables(tmp_path)
+    publish(2.0)
+    provenance.require_own_tables(tmp_path)
+    assert not list(tmp_path.glob("*.partial"))
+
+
 def test_nothing_stays_of_a_table_that_could_not_be_written(tmp_path):
     def half(temporary):
         temporary.write_text("half")

@@ -6,7 +6,7 @@ import pytest
 from reports import units
 from reports.files import ROOT
 from reports.style import use_style
-from reports.table1 import report
+from reports.table1 import evaluation
 from reports.table1.figure import draw
 from reports.table1.report import PLANNER, PROFILES, _age, collect, summary
 from reports.training_runs import identity
@@ -44,9 +44,10 @@ def evaluated(monkeypatch):
     monkeypatch.setattr(f"{module}.require_run", lambda run, folder: None)
     monkeypatch.setattr(f"{module}.commits", lambda plan, folder: {})
     monkeypatch.setattr(
-        f"{module}.open_run", lambda path, rollout: tasks[f"{path.parent.name}/{path.name}"]
+        "reports.table1.evaluation.open_run",
+        lambda path, rollout: tasks[f"{path.parent.name}/{path.name}"],
     )
-    monkeypatch.setattr(f"{module}.evaluate_run", evaluate)
+    monkeypatch.setattr("reports.table1.evaluation.evaluate_run", evaluate)
     monkeypatch.setattr(f"{module}.run_units", at_once)
     monkeypatch.setattr(f"{module}.checkpoint_rollouts", lambda path: [7])
     monkeypatch.setattr(f"{module}.require_rollout", lambda path, rollout: 7)
@@ -189,8 +190,8 @@ def test_policies_of_a_run_that_has_gone_on_are_those_of_the_profile_s_end(monke
 
 def test_evaluations_that_are_there_are_not_made_again(tmp_path, monkeypatch, evaluated):
     """Interrupted at the third of four: the next call makes that one and the last."""
-    module, (_, planners) = "reports.table1.report", evaluated
-    evaluate, broken = report.evaluate_run, []
+    _, planners = evaluated
+    evaluate, broken = evaluation.evaluate_run, []
 
     def interrupted(*arguments):
         if len(planners) == 2 and not broken:
@@ -202,8 +203,8 @@ def test_evaluations_that_are_there_are_not_made_again(tmp_path, monkeypatch, ev
         for name, job in jobs.items():
             on_done(name, job())
 
-    monkeypatch.setattr(f"{module}.evaluate_run", interrupted)
-    monkeypatch.setattr(f"{module}.run_units", units.run)
+    monkeypatch.setattr("reports.table1.evaluation.evaluate_run", interrupted)
+    monkeypatch.setattr("reports.table1.report.run_units", units.run)
     monkeypatch.setattr("reports.units.complete", one_by_one)
     with pytest.raises(KeyboardInterrupt):
         collect("quick", tmp_path / "out", tmp_path)

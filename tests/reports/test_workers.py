@@ -1,6 +1,7 @@
 """Jobs in worker processes: what ends when, and what workers may touch."""
 
 import multiprocessing
+import os
 import signal
 import time
 from functools import partial
@@ -10,7 +11,7 @@ import pytest
 from tqdm import tqdm
 from tqdm.std import TqdmDefaultWriteLock
 
-from reports.workers import complete
+from reports.workers import _cores, complete
 
 
 def sleep_on(folder: Path) -> None:
@@ -46,3 +47,11 @@ def test_workers_leave_ctrl_c_to_their_parent_and_share_no_semaphore():
     complete({"a": habits}, "owner", found.__setitem__, str, lambda: waited.append(0))
     assert found == {"a": (True, False)}
     assert waited
+
+
+def test_as_many_at_a_time_as_this_process_may_use_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3}, raising=False)
+    assert _cores() == 1
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    assert _cores() == 5
