@@ -71,8 +71,7 @@ def experiment(runs: Path) -> Path:
     return runs / "training" / "tiny"
 
 
-def shorten(directory: Path, seed: int, row: int = -1) -> None:
-    """Take an episode of a seed away, the last one unless asked."""
+def drop_row(directory: Path, seed: int, row: int = -1) -> None:
     path = directory / f"seed-{seed}" / "metrics.csv"
     rows = pd.read_csv(path, dtype=str)
     rows.drop(rows.index[row]).to_csv(path, index=False)
@@ -162,7 +161,7 @@ def test_the_device_is_part_of_a_run(trained):
 
 
 def test_unfinished_runs_are_named_and_not_filled_in(copied, tmp_path, capsys):
-    shorten(experiment(copied) / "Pendulum-v0" / "maac", 1)
+    drop_row(experiment(copied) / "Pendulum-v0" / "maac", 1)
     shutil.rmtree(experiment(copied) / "Pendulum-v0" / "sac")
     REPORT.collect("mini", tmp_path / "report", copied)
     output = capsys.readouterr().out
@@ -190,14 +189,14 @@ def test_a_run_that_is_not_at_hand_keeps_what_is_published_of_it(copied, trained
     assert "further than at hand: Pendulum-v0/maac, from commit another co" in (
         capsys.readouterr().out
     )
-    shorten(experiment(copied) / "Pendulum-v0" / "sac", 1)
+    drop_row(experiment(copied) / "Pendulum-v0" / "sac", 1)
     with pytest.raises(ValueError, match="no run that is further than what is published"):
         REPORT.collect("mini", report, copied)
 
 
 def test_a_run_that_is_not_as_far_does_not_shorten_what_is_published(copied, trained, tmp_path):
     report = shutil.copytree(trained / "report", tmp_path / "report")
-    shorten(experiment(copied) / "Pendulum-v0" / "maac", 1)
+    drop_row(experiment(copied) / "Pendulum-v0" / "maac", 1)
     assert not REPORT.collect("mini", report, copied)
     assert (report / "data.csv").read_bytes() == (trained / "report" / "data.csv").read_bytes()
 
@@ -264,7 +263,7 @@ def test_an_interrupted_run_continues_to_the_same_numbers(copied, trained, monke
     for path in (directory / "checkpoint").glob("rollout-000002.*"):
         path.unlink()
     for seed in (0, 1):
-        shorten(directory, seed)
+        drop_row(directory, seed)
     plan = PROFILE.runs()
     trained_now = []
 
@@ -287,7 +286,7 @@ def test_an_interrupted_run_continues_to_the_same_numbers(copied, trained, monke
 
 def test_a_seed_that_stopped_for_good_is_not_tried_again(copied, monkeypatch):
     directory = experiment(copied) / "Pendulum-v0" / "sac"
-    shorten(directory, 1)
+    drop_row(directory, 1)
     (directory / "seed-1" / "failure.json").write_text("{}")
     monkeypatch.delattr(training_runs, "complete")
     run_all(PROFILE.runs(), experiment(copied))
@@ -296,7 +295,7 @@ def test_a_seed_that_stopped_for_good_is_not_tried_again(copied, monkeypatch):
 
 
 def test_metrics_with_a_gap_are_not_collected(copied):
-    shorten(experiment(copied) / "Pendulum-v0" / "sac", 1, row=0)
+    drop_row(experiment(copied) / "Pendulum-v0" / "sac", 1, row=0)
     with pytest.raises(ValueError, match="has not each of its 1 evaluations in turn"):
         episodes(PROFILE.runs()[1], experiment(copied))
 
