@@ -105,7 +105,7 @@ def publish(
             staged[name] = stage_csv(table, folder / name, PUBLISHED_DIGITS)
         digests = {name: file_digest(path) for name, path in staged.items()}
         new = json.loads(json.dumps({**origin, "tables": digests}, default=str))
-        old = load(folder) if (folder / "provenance.json").exists() else {}
+        old = _known(folder)
         changed = any(old.get(key) != new[key] for key in ("tables", "configuration"))
         for name, make in (beside or {}).items():
             if changed or not (folder / name).exists():
@@ -120,6 +120,14 @@ def publish(
         for temporary in staged.values():
             temporary.unlink(missing_ok=True)
     return changed
+
+
+def _known(folder: Path) -> Mapping[str, Any]:
+    """What a folder says of its data; nothing if it has none, or if that is damaged."""
+    try:
+        return load(folder)
+    except ValueError:
+        return {}
 
 
 class _Entries(dict[str, Any]):
@@ -156,13 +164,10 @@ def load(folder: Path) -> dict[str, Any]:
 
 def made_by(folder: Path) -> tuple[str, str] | None:
     """The report and the profile whose data a folder holds; None for none, or damaged ones."""
-    try:
-        known = load(folder)
-        return str(known["command"]).removeprefix("maac-bench figure ").split()[0], str(
-            known["configuration"]["profile"]
-        )
-    except ValueError:
-        return None
+    known = _known(folder)
+    report = str(known.get("command", "")).removeprefix("maac-bench figure ").partition(" ")[0]
+    profile = known.get("configuration", {}).get("profile")
+    return (report, str(profile)) if report and profile else None
 
 
 def caption(provenance: Mapping[str, Any], note: str) -> str:

@@ -41,7 +41,7 @@ def _labelled(profile: Profile) -> Profile:
 
 
 PROFILES = profiles(("maac",))
-# The policies with the highest returns of that size.
+# With critics in units of 100, which learn more on that task.
 PROFILES["critic-unit"] = _labelled(replace(PROFILES["mujoco"], algorithms=("maac-scaled-critic",)))
 # The nearest to converged ones of that size.
 PROFILES["longer"] = _labelled(longer(("maac-scaled-critic",)))

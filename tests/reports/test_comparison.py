@@ -12,15 +12,12 @@ from maac_bench.presets import preset
 from reports.comparison import THRESHOLDS, compare
 from reports.comparison_output import describe
 from reports.style import BLUE, PALETTE, RED, series_colors
-from tests.reports.made_runs import TASK, make_run
+from tests.reports.made_runs import TASK, make_run, make_two, refusal
 
 
 @pytest.fixture
 def runs(tmp_path) -> Path:
-    root = tmp_path / "runs"
-    make_run(root / "maac", "maac", {0: [1, 2, 3, 4, 5, 6], 1: [3, 4, 5, 6, 7, 8]})
-    make_run(root / "sac", "sac", {0: [0, 0, 0, 0, 0, 0, 99], 1: [5, 5, 5, 5, 5, 5]})
-    return root
+    return make_two(tmp_path / "runs")
 
 
 def test_scores_by_hand(runs):
@@ -220,14 +217,6 @@ def test_series_of_one_picture_have_colours_of_their_own():
     assert list(series_colors(names[:9], dict(zip(names, PALETTE, strict=False))).values())[:8] == [
         *PALETTE
     ]
-
-
-def refusal(capsys, *arguments: object) -> str:
-    assert main(["compare", *map(str, arguments)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("maac-bench: ")
-    assert error.count("\n") == 1, "one clear line"
-    return error
 
 
 def test_bad_input_is_one_line(runs, tmp_path, capsys):

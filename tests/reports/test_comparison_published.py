@@ -5,27 +5,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from maac_bench.__main__ import main
 from reports.comparison import compare
 from reports.comparison_output import beside_published, read_published
 from reports.curves import comparison_figure
-from tests.reports.made_runs import make_run
+from tests.reports.made_runs import make_run, make_two, refusal
 
 
 @pytest.fixture
 def runs(tmp_path) -> Path:
-    root = tmp_path / "runs"
-    make_run(root / "maac", "maac", {0: [1, 2, 3, 4, 5, 6], 1: [3, 4, 5, 6, 7, 8]})
-    make_run(root / "sac", "sac", {0: [0, 0, 0, 0, 0, 0, 99], 1: [5, 5, 5, 5, 5, 5]})
-    return root
-
-
-def refusal(capsys, *arguments: object) -> str:
-    assert main(["compare", *map(str, arguments)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("maac-bench: ")
-    assert error.count("\n") == 1, "one clear line"
-    return error
+    return make_two(tmp_path / "runs")
 
 
 def test_published_curves_are_read_at_the_same_steps(runs, tmp_path):

@@ -37,6 +37,16 @@ def test_an_interrupted_publication_does_not_keep_the_old_record(tmp_path):
     assert provenance.load(tmp_path)["command"] == "second"
 
 
+@pytest.mark.parametrize("text", ["{", "{}", '{"commit": "a", "configuration": 1}'])
+def test_a_damaged_record_is_replaced_by_the_next_publication(tmp_path, text):
+    """As its error says: whoever runs the report again must not lose what was computed."""
+    provenance.publish(TABLE, tmp_path, provenance.record("first", {}))
+    (tmp_path / "provenance.json").write_text(text)
+    assert provenance.made_by(tmp_path) is None
+    assert provenance.publish(TABLE, tmp_path, provenance.record("second", {}))
+    assert provenance.load(tmp_path)["command"] == "second"
+
+
 def test_another_configuration_brings_its_own_provenance(tmp_path):
     provenance.publish(TABLE, tmp_path, provenance.record("first", {"seeds": (1, 2)}))
     assert not provenance.publish(TABLE, tmp_path, provenance.record("again", {"seeds": (1, 2)}))
