@@ -120,10 +120,10 @@ def test_a_peer_s_table_that_lacks_episodes_is_named(tmp_path, monkeypatch):
     size = Profile({"Pendulum-v1": 6}, (0,), "for tests")
     columns = {"task": [], "algo": [], "seed": [], "episode": [], "env_steps": [], "return": []}
     monkeypatch.setattr(report, "collect", lambda runs, folder: pd.DataFrame(columns))
-    (run,) = size.runs()
-    path = peer_path(run, 0, tmp_path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    # Its name holds the peer's version, and the peer need not be installed.
+    path = tmp_path / "peer.csv"
+    monkeypatch.setattr(report, "peer_path", lambda run, seed, folder: path)
     rows = pd.DataFrame({"episode": [1, 2], "env_steps": [200, 400], "return": [0.0, 0.0]})
     rows.to_csv(path, index=False)
-    with pytest.raises(ValueError, match=r"\.csv has not all 6 episodes: delete it"):
+    with pytest.raises(ValueError, match=r"peer\.csv has not all 6 episodes: delete it"):
         report.curves(size, tmp_path)
