@@ -46,6 +46,22 @@ def test_only_sac_goes_without_a_model(name, size):
     assert preset(name, PENDULUM, size).uses_model is (not name.startswith("sac"))
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"actor": {"horizon": 1}},
+        {"critic": {"target": "steve", "target_horizon": 1}},
+        {"data": {"model_share": 0.5}},
+    ],
+)
+def test_the_least_part_that_needs_a_model_has_one(part):
+    plain = to_dict(preset("sac", PENDULUM, "tiny"))
+    assert not from_dict(plain).uses_model
+    for section, changes in part.items():
+        plain[section].update(changes)
+    assert from_dict(plain).uses_model
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_the_ablations_change_one_thing(size):
     assert differences("maac", "maac-h0", size) == {"actor.horizon"}

@@ -110,11 +110,12 @@ def test_exploding_samples_are_counted_and_not_removed():
     assert quality.exploding_target.item() == 0.0
 
 
-def test_exploding_is_beyond_a_hundred_medians_of_the_euclidean_length():
+@pytest.mark.parametrize("unit", [1.0, 0.01, 1000.0])
+def test_exploding_is_beyond_a_hundred_medians_of_the_euclidean_length(unit):
     gradients = torch.zeros(1, 9, 4)
     gradients[..., 0] = 1.0
     gradients[0, 0, 0] = 99.0
     gradients[0, 1] = 40.0  # 80 long, 160 in all
-    assert exploding_share(gradients).item() == 0.0
+    assert exploding_share(unit * gradients).item() == 0.0
     gradients[0, 1] = 51.0
-    assert exploding_share(gradients).item() == pytest.approx(1.0 / 9.0)
+    assert exploding_share(unit * gradients).item() == pytest.approx(1.0 / 9.0)

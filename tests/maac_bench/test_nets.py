@@ -54,11 +54,12 @@ def test_a_seed_is_initialised_the_same_alone_and_in_a_stack():
         assert not torch.equal(many[0], many[1])
 
 
-def test_initial_weights_fill_the_fan_in_interval():
-    weight = init_mlp(Streams([0], "net"), 4, 100, 1, Hidden((50,))).weights[0]
-    assert weight.abs().max() <= 0.1
-    assert weight.abs().max() > 0.099
-    assert abs(weight.mean()) < 0.002
+def test_initial_weights_and_biases_fill_the_fan_in_interval():
+    net = init_mlp(Streams([0], "net"), 4, 100, 1, Hidden((50,)))
+    for parameter, mean in ((net.weights[0], 0.002), (net.biases[0], 0.02)):
+        assert parameter.abs().max() <= 0.1
+        assert parameter.abs().max() > 0.099
+        assert abs(parameter.mean()) < mean
 
 
 def test_replace_round_trips_and_keeps_the_architecture():
