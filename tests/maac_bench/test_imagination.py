@@ -76,6 +76,21 @@ def test_branches_that_have_ended_are_not_followed():
     assert 0 < data.terminated.mean() < 1
 
 
+@pytest.mark.filterwarnings("ignore:.*settotalmass.*")
+def test_a_branch_that_has_ended_does_not_begin_again():
+    """A rollout goes on from its start after an end; of that nothing is kept."""
+    config = tiny_config(branch_length=(4, 4), branch_transitions=200, model_capacity=200)
+    trainer = tiny_trainer((0, 1), config, hopper(30))
+    rows_of(trainer, 2)
+    trainer.imagination.branch(trainer.agent, trainer.real, 4, Streams([0, 1], "test"))
+    data = trainer.imagination.data.all()
+    assert 0 < data.terminated.mean()
+    for real, state, action in zip(trainer.real.all().state, data.state, data.action, strict=True):
+        known = {tuple(row.tolist()) for row in real}
+        rows = {(tuple(s.tolist()), tuple(a.tolist())) for s, a in zip(state, action, strict=True)}
+        assert sum(s in known for s, _ in rows) <= 50  # each of the 200 / 4 branches once
+
+
 def test_every_fit_holds_out_by_the_same_draw(monkeypatch):
     splits = []
 
