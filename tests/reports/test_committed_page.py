@@ -34,14 +34,14 @@ def test_nothing_is_loaded_from_elsewhere(committed):
     assert len(committed.encode()) < 6e6
 
 
-def test_every_image_is_a_png_of_the_stated_size(committed):
+def test_every_image_is_whole_and_of_the_stated_size(committed):
     images = Page(committed).images
     assert len(images) >= 6
     assert len({image["src"] for image in images}) == len(images)
     for image in images:
-        data = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"), validate=True)
+        data = base64.b64decode(image["src"].removeprefix("data:image/webp;base64,"), validate=True)
         picture = Image.open(io.BytesIO(data))
-        assert picture.format == "PNG"
+        assert picture.format == "WEBP"
         assert picture.size == (int(image["width"]), int(image["height"]))
         picture.load()
         assert image["alt"]
