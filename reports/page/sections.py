@@ -98,6 +98,7 @@ SECTIONS = {
             "other-tasks-critic-unit",
             "other-tasks-repeated",
             "ant",
+            "ant-single-sample",
             "normalisation",
             "entropy",
             "plus",

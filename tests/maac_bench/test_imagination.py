@@ -84,7 +84,7 @@ def test_a_branch_that_has_ended_does_not_begin_again():
     rows_of(trainer, 2)
     trainer.imagination.branch(trainer.agent, trainer.real, 4, Streams([0, 1], "test"))
     data = trainer.imagination.data.all()
-    assert 0 < data.terminated.mean()
+    assert data.terminated.mean() > 0
     for real, state, action in zip(trainer.real.all().state, data.state, data.action, strict=True):
         known = {tuple(row.tolist()) for row in real}
         rows = {(tuple(s.tolist()), tuple(a.tolist())) for s, a in zip(state, action, strict=True)}
