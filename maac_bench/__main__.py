@@ -44,7 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _is_lack_of_memory(error: Exception) -> bool:
     """Whether memory could not be had, for which torch has no class but on a GPU."""
-    signs = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
+    signs = (
+        "DefaultCPUAllocator",
+        "out of memory",
+        "ALLOC_FAILED",
+        "Storage size calculation overflowed",
+    )
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
 
 

@@ -42,6 +42,8 @@ def require_whole(config: DataclassInstance) -> None:
             # bool is an int to Python, and no count
             if any(not isinstance(x, Integral) or isinstance(x, bool) for x in numbers):
                 raise ValueError(f"{field.name} must be whole, got {value}")
+            if any(not -(2**63) <= x < 2**63 for x in numbers):
+                raise ValueError(f"{field.name} must fit into 64 bits, got {value}")
 
 
 def require_finite(data: Transition) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeAlias
 
+import torch
+
 from maac_bench.checks import require_whole
 from maac_bench.model_fitting import ModelConfig
 from maac_bench.nets import Layers, require_layers
@@ -30,6 +32,18 @@ def _require_net(net: Layers, learning_rate: float) -> None:
         raise ValueError(f"hidden must be positive layer widths, got {net.hidden}")
     if not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
+
+
+def _require_positive_single(config: object, name: str) -> None:
+    """Positive, and neither 0 nor infinite once it is in a network's numbers."""
+    value, single = getattr(config, name), torch.finfo(torch.float32)
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+    if not single.tiny <= value <= single.max:
+        raise ValueError(
+            f"{name} must lie within single precision, {single.tiny:.3g} to {single.max:.3g}, "
+            f"got {value}"
+        )
 
 
 @dataclass(frozen=True)
@@ -67,10 +81,7 @@ class ActorSettings:
         _require_net(self, self.learning_rate)
         if self.entropy not in typing.get_args(Entropy):
             raise ValueError(f"entropy must be 'first' or 'path', got {self.entropy!r}")
-        if not 0 < self.initial_temperature < math.inf:
-            raise ValueError(
-                f"initial_temperature must be positive and finite, got {self.initial_temperature}"
-            )
+        _require_positive_single(self, "initial_temperature")
         if not math.isfinite(self.target_entropy):
             raise ValueError(f"target_entropy must be finite, got {self.target_entropy}")
 
@@ -117,9 +128,8 @@ class CriticSettings:
         for name, known in (("target", Target), ("transform", Transform)):
             value, choices = getattr(self, name), typing.get_args(known)
             if value not in choices:
-                raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
-        if not 0 < self.unit < math.inf:
-            raise ValueError(f"unit must be positive and finite, got {self.unit}")
+                raise ValueError(f"{name} {value!r} is unknown; choose from {', '.join(choices)}")
+        _require_positive_single(self, "unit")
         if not 0 < self.target_rate <= 1:
             raise ValueError(f"target_rate must lie in (0, 1], got {self.target_rate}")
 
@@ -163,6 +173,9 @@ class DataSettings:
             raise ValueError(
                 f"model_share {self.model_share} of batch_size {self.batch_size} is less than a row"
             )
+        for name in ("branch_length", "branch_ramp"):
+            if len(getattr(self, name)) != 2:
+                raise ValueError(f"{name} must be two numbers, got {getattr(self, name)}")
         first, last = self.branch_length
         if not 1 <= first <= last:
             raise ValueError(f"branch_length must be 1 <= first <= last, got {first}, {last}")

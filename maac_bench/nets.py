@@ -148,7 +148,7 @@ def require_layers(layers: Layers) -> None:
         ("precision", layers.precision, PRECISIONS),
     ):
         if name not in known:
-            raise ValueError(f"unknown {kind} {name!r}; choose from {', '.join(known)}")
+            raise ValueError(f"{kind} {name!r} is unknown; choose from {', '.join(known)}")
 
 
 NO_SPREAD = 1e-8

@@ -37,6 +37,9 @@ def unroll(problem: Problem, act: Act, start: Tensor, noise: Sequence[ModelNoise
         act: chooses the actions.
         start: s_0, [*stack, ..., n].
         noise: pre-drawn noise of H transitions.
+
+    Raises:
+        ValueError: rewards or terminations that are not a number per transition.
     """
     states, discounts = [start], [torch.ones_like(start[..., 0])]
     actions: list[Action] = []
@@ -47,8 +50,11 @@ def unroll(problem: Problem, act: Act, start: Tensor, noise: Sequence[ModelNoise
         action = act(t, state)
         next_state = problem.dynamics.step(state, action.value, model_noise)
         ended = problem.terminated(state, action.value, next_state)
+        reward = problem.reward(state, action.value, next_state)
+        _require_per_transition("terminations", ended, next_state)
+        _require_per_transition("rewards", reward, next_state)
         actions.append(action)
-        rewards.append(problem.reward(state, action.value, next_state))
+        rewards.append(reward)
         reached.append(next_state)
         states.append(torch.where(ended.unsqueeze(-1) >= 1.0, start, next_state))
         discounts.append(discounts[-1] * problem.discount * (1.0 - ended))
@@ -85,6 +91,19 @@ def rollout(problem: Problem, policy: Policy, start: Tensor, noise: RolloutNoise
         return policy.sample(state, noise.action[t])
 
     return unroll(problem, act, start, noise.model)
+
+
+def _require_per_transition(what: str, values: Tensor, next_state: Tensor) -> None:
+    """With another axis, each one's discount would meet the rewards of all."""
+    batch = next_state.shape[:-1]
+    fits = values.dim() <= len(batch) and all(
+        size in (1, axis) for size, axis in zip(values.shape[::-1], batch[::-1], strict=False)
+    )
+    if not (fits and values.is_floating_point()):
+        raise ValueError(
+            f"{what} must be floating-point numbers of the batch's shape {list(batch)}, got "
+            f"{values.dtype} of {list(values.shape)}"
+        )
 
 
 def _broadcast(states: Sequence[int], noises: Sequence[int]) -> tuple[int, ...]:

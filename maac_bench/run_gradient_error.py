@@ -45,7 +45,7 @@ class Measurement:
     """The dials of the measurement."""
 
     horizons: tuple[int, ...] = (0, 1, 2, 4, 6, 8, 10)
-    """H, model transitions before the critic"""
+    """H, model transitions before the critic; of runs without a model 0 alone"""
     through: Through = "score_function"
     """how the true dynamics are differentiated: from returns alone, which smooths contacts over the
     policy's noise, or pathwise, through their derivative"""
@@ -65,7 +65,7 @@ class Measurement:
             raise ValueError(f"samples must be at least 4, got {self.samples}")
         if self.through not in typing.get_args(Through):
             choices = ", ".join(typing.get_args(Through))
-            raise ValueError(f"unknown through {self.through!r}; choose from {choices}")
+            raise ValueError(f"through {self.through!r} is unknown; choose from {choices}")
         least = 2 if self.through == "score_function" else 1
         if self.rollouts < least:
             raise ValueError(
@@ -105,8 +105,8 @@ def gradient_error(
         `gradient_quality.Quality`.
 
     Raises:
-        ValueError: no run, no checkpoint yet, a damaged one, a run without a model, or a task
-            without true dynamics that can be started anywhere.
+        ValueError: no run, no checkpoint yet, a damaged one, a run without a model for H > 0, or a
+            task without true dynamics that can be started anywhere.
         FloatingPointError: a gradient is not finite.
     """
     identity, snapshot = read_identity(path), require_checkpoint(path, rollout)
@@ -117,10 +117,13 @@ def gradient_error(
     for k in range(len(snapshot.counters["seeds"])):
         alone = snapshot.select([k])
         agent, world = restore_parts(alone, config, task)
-        if world.model is None:
-            reason = "has fitted no model yet" if config.uses_model else "learns no model"
-            raise ValueError(f"{path} {reason}: there is no model error to measure")
-        setting = _setting(agent, world, world.model, dynamics)
+        model = world.model
+        if model is None and config.uses_model:
+            raise ValueError(f"{path} has fitted no model yet: there is no model error to measure")
+        if model is None and any(measurement.horizons):
+            raise ValueError(f"{path} learns no model: it can be measured with --horizons 0 alone")
+        # At H = 0 no model is asked.
+        setting = _setting(agent, world, dynamics if model is None else model, dynamics)
         tables.append(_of_one_seed(alone, agent, setting, measurement))
     # Seeds side by side.
     table = pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
@@ -31,7 +32,8 @@ class Score(NamedTuple):
 
     truth: exact gradient of the return, flattened. mean: of all replicates, flattened.
     bias: `|mean - truth|`; bias_error: root-mean-square length of the mean's own Monte-Carlo error
-    (what `bias` would be without any). cosine: of mean and truth.
+    (what `bias` would be without any). cosine: of mean and truth; cosine_error: its standard error,
+    by leaving out each replicate once.
     spread: the estimate's standard deviation times sqrt(N): that of one sample, where the samples
     are independent (the inverse-variance combination's are not).
     rms_error: of one estimate of N samples.
@@ -42,6 +44,7 @@ class Score(NamedTuple):
     bias: float
     bias_error: float
     cosine: float
+    cosine_error: float
     spread: float
     rms_error: float
 
@@ -62,6 +65,20 @@ def expectation(
     if role == "closes":
         return analytic.maac_gradient(lqg, gain, horizon, critic=critic).ravel()
     return analytic.policy_gradient(lqg, gain, T=horizon).ravel()
+
+
+def cosine(one: Array, other: Array) -> float:
+    """Of the angle between two vectors; NaN where one is zero."""
+    lengths = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
+    return float(one @ other) / lengths if lengths else math.nan
+
+
+def _cosine_error(estimates: Array, truth: Array) -> float:
+    """Jackknife standard error of the mean estimate's cosine (Efron and Stein 1981)."""
+    count = len(estimates)
+    others = (estimates.sum(axis=0) - estimates) / (count - 1)
+    cosines = np.array([cosine(mean, truth) for mean in others])
+    return float(np.sqrt((count - 1) * cosines.var()))
 
 
 def _gradient_scale(lqg: analytic.LQG, gain: Array) -> float:
@@ -140,8 +157,8 @@ def replicate(
     result = np.concatenate(estimates)
     if not np.isfinite(result).all():
         raise FloatingPointError(
-            f"the gradient estimate on {task.name} is not finite; shorten the horizon or change "
-            "the smoothing"
+            f"the gradient estimate on {task.name} is not finite; a shorter horizon may help, or "
+            "another smoothing where there is one"
         )
     return result
 
@@ -218,7 +235,8 @@ def score(
         mean=mean,
         bias=float(np.linalg.norm(mean - truth)) / size,
         bias_error=float(np.sqrt(variance / len(seeds))) / size,
-        cosine=float(mean @ truth) / (float(np.linalg.norm(mean)) * size),
+        cosine=cosine(mean, truth),
+        cosine_error=_cosine_error(estimates, truth),
         spread=float(np.sqrt(samples * variance)) / size,
         rms_error=float(np.sqrt(squared_errors.mean())) / size,
     )

@@ -55,7 +55,7 @@ class Comparison:
     remarks: tuple[str, ...]
 
 
-def compare(directories: Sequence[Path]) -> Comparison:
+def compare(directories: Sequence[Path], by_folder: bool = False) -> Comparison:
     """Aggregate runs by task and algorithm.
 
     A seed that failed does not shorten what is compared: where it ended before that, it has no
@@ -63,13 +63,17 @@ def compare(directories: Sequence[Path]) -> Comparison:
 
     Args:
         directories: runs, or folders that hold runs at any depth.
+        by_folder: every run is an algorithm of its own, named after its folder.
 
     Raises:
-        ValueError: a directory holds no run, a seed is there twice, runs of one algorithm differ
-            in too much to be named, or there is no evaluation.
+        ValueError: a directory holds no run, or there is no evaluation; also, unless by folder, a
+            seed is there twice, or runs of one algorithm differ in too much to be named.
     """
     identities = {path: read_identity(path) for path in _runs(directories)}
-    names = _names(identities)
+    if by_folder:
+        names = {path: f"{of['algorithm']} ({path})" for path, of in identities.items()}
+    else:
+        names = _names(identities)
     data, failed, noted = _collect(identities, names)
     lengths = data.groupby([*_GROUP, "seed"], sort=False)["episode"].max()
     common = _common(lengths, failed)
@@ -116,7 +120,10 @@ def _collect(
         for seed in map(int, identity["seeds"]):
             if (task, algo, seed) in found:
                 other = found[task, algo, seed]
-                raise ValueError(f"seed {seed} of {algo} on {task} is in both {other} and {path}")
+                raise ValueError(
+                    f"seed {seed} of {algo} on {task} is in both {other} and {path}: "
+                    "--by-folder shows each by itself"
+                )
             found[task, algo, seed] = path
             evaluations = _evaluations(path, seed)
             rows += [{"task": task, "algo": algo, "seed": seed, **row} for row in evaluations]
@@ -198,8 +205,8 @@ def _names(identities: Mapping[Path, Mapping[str, Any]]) -> dict[Path, str]:
         )
         if len(fields) > _MOST_NAMED:
             raise ValueError(
-                f"the runs of {algo} on {task} differ in {', '.join(fields)}: compare each with "
-                "others separately"
+                f"the runs of {algo} on {task} differ in {', '.join(fields)}: --by-folder shows "
+                "each by itself"
             )
         for path in paths:
             words = [f"{name}={settings[path].get(name)}" for name in fields]

@@ -17,7 +17,7 @@ from reports.files import read_csv
 from reports.statistics import interval_note, iqm_band
 from reports.style import save, series_colors, use_style
 
-_PUBLISHED = ["step", "time", "reward", "seed"]
+_PUBLISHED = ["step", "reward", "seed"]
 
 
 def describe(comparison: Comparison) -> str:
@@ -110,7 +110,7 @@ def read_published(paths: Sequence[Path], comparison: Comparison) -> pd.DataFram
     """Published curves as data of algorithms named after their files.
 
     Args:
-        paths: CSVs with columns step, time, reward, seed. They do not say which task they are of:
+        paths: CSVs with columns step, reward, seed. They do not say which task they are of:
             that of the comparison.
         comparison: of one task.
 
@@ -134,8 +134,10 @@ def read_published(paths: Sequence[Path], comparison: Comparison) -> pd.DataFram
             numbers = table[["step", "reward", "seed"]].astype(float)
         except ValueError as error:
             raise ValueError(f"{path} has an entry that is no number: {error}") from error
-        if numbers.empty or not np.isfinite(numbers.to_numpy()).all():
-            raise ValueError(f"{path} has no finite curve")
+        if numbers.empty:
+            raise ValueError(f"{path} has no curve")
+        if not np.isfinite(numbers.to_numpy()).all():
+            raise ValueError(f"{path} has an entry that is not finite")
         if numbers.duplicated(["step", "seed"]).any():
             raise ValueError(f"{path} has two rewards of one seed at one step")
         renamed = numbers.rename(columns={"step": "env_steps", "reward": "return"})

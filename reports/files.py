@@ -26,7 +26,12 @@ def write_csv(table: pd.DataFrame, path: Path, digits: str | None = None) -> Non
     Raises:
         OSError: it cannot be written, such as on a full disk; the error names the file.
     """
-    stage_csv(table, path, digits).replace(path)
+    staged = stage_csv(table, path, digits)
+    try:
+        staged.replace(path)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def stage_csv(table: pd.DataFrame, path: Path, digits: str | None = None) -> Path:
@@ -78,6 +83,13 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def require_file(path: Path) -> None:
+    """Prove that a file can be written under this name: ValueError for a folder, else OSError."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name a file in it")
+    require_writable(path.parent)
 
 
 def require_writable(directory: Path) -> None:

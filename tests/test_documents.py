@@ -77,6 +77,23 @@ def test_the_documents_environment_is_one_that_agents_can_learn(tmp_path, monkey
             assert float(training.task.terminated(*row)) == 0.0
 
 
+@pytest.mark.filterwarnings("ignore:.*A Box observation space")
+def test_the_documents_true_dynamics_are_the_environments(tmp_path, monkeypatch, capsys):
+    """The third block completes the module: a run of its task can be measured."""
+    blocks = python_blocks("docs/extending.md")
+    text = "".join(blocks[:3]).replace("my_module:", "my_true_module:")
+    (tmp_path / "my_true_module.py").write_text(text.replace("MyEnv-v0", "MyTrueEnv-v0"))
+    monkeypatch.chdir(tmp_path)
+    own_tables(monkeypatch)
+    run = ["--task", "my_true_module:MyTrueEnv-v0", "--size", "tiny", "--seeds", "0", "1"]
+    run += ["--data.random-rollouts", "1", "--data.updates-per-step", "0", "--rollouts", "2"]
+    assert main(["train", *run, "--out", "runs/mine", "--compile", "no"]) == 0
+    assert "differ from the environment's" not in "".join(capsys.readouterr())
+    few = ["--samples", "8", "--replicates", "8", "--horizons", "0", "2", "--reference-steps", "4"]
+    assert main(["gradient-error", "runs/mine", *few]) == 0
+    assert (tmp_path / "runs" / "mine" / "gradient-error.csv").exists()
+
+
 def test_the_readmes_estimate_is_what_it_prints(capsys):
     """But for the last digits, which differ between processors."""
     text = (ROOT / "README.md").read_text()
@@ -127,7 +144,7 @@ def test_the_documents_python_runs(tmp_path, monkeypatch):
     trainer.close()
     monkeypatch.chdir(tmp_path)
     blocks = [*python_blocks("README.md"), *python_blocks("docs/extending.md")]
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     own_tables(monkeypatch)
     for block in blocks:
         names: dict[str, Any] = {}

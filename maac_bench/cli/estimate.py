@@ -13,7 +13,7 @@ from analytic.lqg import Array
 from maac_bench.estimators import Estimator, EstimatorNoise, Settings, make_estimator
 from maac_bench.estimators.base import CriticRole
 from maac_bench.names import speaking
-from maac_bench.scoring import Score, expectation, score
+from maac_bench.scoring import Score, cosine, expectation, score
 from maac_bench.streams import Streams
 from maac_bench.tasks import make_task, require_its_lqg, require_lqg
 from maac_bench.types import Gradient, Policy, Problem
@@ -32,8 +32,8 @@ class Estimate:
     """which task; `maac-bench list` names them (your own: module:Name)"""
     estimator: str = "pathwise"
     """which estimator; `maac-bench list` names them (your own: module:name)"""
-    horizon: int = 4
-    """H, the number of transitions before the critic (or the cut)"""
+    horizon: int | None = None
+    """H, the number of transitions before the critic (or the cut); default: 4, of dpg 0"""
     terminal_samples: int = 1
     """actions averaged in the terminal value"""
     smoothing: float = 0.01
@@ -56,11 +56,16 @@ class Estimate:
                 raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}")
         task = make_task(self.task)
         settings = Settings(
-            horizon=self.horizon,
+            horizon=Settings().horizon if self.horizon is None else self.horizon,
             terminal_samples=self.terminal_samples,
             smoothing=self.smoothing,
         )
         estimator = make_estimator(self.estimator, settings)
+        if self.horizon not in (None, estimator.settings.horizon):
+            raise ValueError(
+                f"{self.estimator} works with a horizon of {estimator.settings.horizon}, got "
+                f"{self.horizon}"
+            )
         if estimator.critic_role == "none" and self.critic_share != _CRITIC_SHARE:
             raise ValueError(f"{self.estimator} has no critic: leave critic_share at its default")
         lqg = require_lqg(task)
@@ -156,10 +161,11 @@ def describe(result: Score, expected: Array | None) -> str:
         result: from `scoring.score`.
         expected: the estimator's exact mean, from `scoring.expectation`; None: not known.
     """
-    in_expectation = ""
+    exact_bias = exact_cosine = ""
     if expected is not None:
         bias = np.linalg.norm(expected - result.truth) / np.linalg.norm(result.truth)
-        in_expectation = f", in expectation {bias:.4g}"
+        exact_bias = f", in expectation {bias:.4g}"
+        exact_cosine = f", in expectation {cosine(expected, result.truth):.4f}"
     with np.printoptions(precision=4, suppress=True, threshold=20, edgeitems=4):
         return "\n".join(
             [
@@ -167,8 +173,9 @@ def describe(result: Score, expected: Array | None) -> str:
                 f"gradient that it estimates     {'its own' if expected is None else expected}",
                 f"mean estimate                  {result.mean}",
                 f"bias / |gradient|              {result.bias:.4g} ± {result.bias_error:.2g}"
-                f"{in_expectation}",
-                f"cosine to the exact gradient   {result.cosine:.5f}",
+                f"{exact_bias}",
+                f"cosine to the exact gradient   {result.cosine:.4f} ± {result.cosine_error:.2g}"
+                f"{exact_cosine}",
                 f"std per sample / |gradient|    {result.spread:.4g}",
                 f"error of one estimate          {result.rms_error:.4g} (relative, RMS)",
             ]

@@ -70,5 +70,6 @@ def _sentence(box: str) -> str:
     lines = [line.strip(" |│") for line in box.splitlines()]
     words = [line for line in lines if line and not set(line) <= set("-+─╭╮╰╯ ")]
     text = " ".join(words[1:])  # after the frame's title
-    text = text.partition(" Argument helptext:")[0].partition(" For full helptext")[0]
+    for rest in (" Argument helptext:", " For full helptext", " Arguments are applied to"):
+        text = text.partition(rest)[0]
     return re.sub(r"Error parsing __tyro-dummy-inner__\.(?:config\.)?(\w+): ", r"\1.", text)

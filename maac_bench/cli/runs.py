@@ -26,7 +26,7 @@ from maac_bench.tasks import make_training_task, never
 from maac_bench.video import record_video, require_format, require_picture
 from reports import comparison_output, gradient_error_figure
 from reports.comparison import compare
-from reports.files import PUBLISHED_DIGITS, read_csv, require_writable, write_csv
+from reports.files import PUBLISHED_DIGITS, read_csv, require_file, require_writable, write_csv
 from reports.style import use_style
 
 
@@ -67,7 +67,7 @@ class Evaluate:
         _require_alike(path, dials if self.mpc else {})
         if self.video is not None:
             require_picture(run)
-            require_writable(self.video.parent)
+            require_file(self.video)
         table = evaluate_run(run, self.episodes, planner)
         if self.mpc:
             table = table.assign(**dials)
@@ -82,6 +82,7 @@ class Evaluate:
         print(
             f"return {np.mean(means):.1f}{spread}, {number} each, "
             f"{table['ms_per_decision'].median():.2f} ms per decision"
+            + (" (± standard deviations)" if self.episodes > 1 or len(means) > 1 else "")
         )
         _say_who_stopped(self.directory, table)
         # Printed first: whatever happens to the file, it was not for nothing.
@@ -151,10 +152,13 @@ class Compare:
 
     directories: tyro.conf.Positional[tuple[Path, ...]]
     """run directories, or folders that hold some"""
+    by_folder: bool = False
+    """show every run by itself, under its algorithm and folder: versions of one algorithm, or one
+    seed trained twice"""
     out: Path | None = None
     """CSV for the table: a row per task and algorithm"""
     curves: tuple[Path, ...] = ()
-    """published curves to show beside: CSVs with columns step, time, reward, seed"""
+    """published curves to show beside: CSVs with columns step, reward, seed"""
     figure: Path | None = None
     """PNG for the learning curves; a PDF is written beside it"""
 
@@ -162,11 +166,13 @@ class Compare:
         """Print the tables; write and draw what was asked for."""
         if self.figure is not None and self.figure.suffix != ".png":
             raise ValueError(f"figure must end in .png, got {self.figure}")
-        found = compare(self.directories)
+        if self.figure is not None and self.figure == self.out:
+            raise ValueError(f"out and figure are the same file, {self.out}")
+        found = compare(self.directories, self.by_folder)
         published = comparison_output.read_published(self.curves, found) if self.curves else None
         for file in (self.out, self.figure):
             if file is not None:
-                require_writable(file.parent)
+                require_file(file)
         print(comparison_output.describe(found))
         if published is not None:
             print("\n".join(comparison_output.beside_published(found, published)))

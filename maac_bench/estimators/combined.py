@@ -46,7 +46,7 @@ class InverseVariance:
     ) -> EstimatorNoise:
         """Rollout noise, shared by both parts."""
         if start.shape[1] < 4:
-            raise ValueError(f"needs at least 4 samples to weigh variances, got {start.shape[1]}")
+            raise ValueError(f"weighing variances needs at least 4 samples, got {start.shape[1]}")
         return draw_noise(self.settings, streams, problem, policy, start)
 
     def gradient(

@@ -219,7 +219,7 @@ def mujoco_dynamics(name: str) -> MujocoDynamics:
         known = ", ".join(f"{_PREFIX}{task}{_SUFFIX}" for task in PAPER_TASKS)
         raise ValueError(
             f"task {name!r} has no true dynamics that can be started anywhere: choose one with "
-            f"tensor dynamics, or of {known}"
+            f"tensor dynamics (docs/extending.md), or of {known}"
         )
     task = PAPER_TASKS[short]
     assets = Path(gymnasium.envs.mujoco.__file__).parent / "assets"

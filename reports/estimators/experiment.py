@@ -32,6 +32,7 @@ FULL_HORIZON = {
     "maac_bench/RandomLQG6-v0": 100,
     "maac_bench/RandomLQG20-v0": 100,
 }
+_MEASURES = ("bias", "bias_error", "cosine", "spread", "rms_error")
 _LARGEST_CLOSED_FORM = {"pathwise": 700, "score": 80}  # noise dimensions
 
 
@@ -136,6 +137,6 @@ def run_unit(profile: Profile, task_name: str, name: str) -> pd.DataFrame:
         result = score(
             task, setup.estimator, setup.gain, setup.critic, samples, range(profile.replicates)
         )
-        numbers = {k: v for k, v in result._asdict().items() if isinstance(v, float)}
+        numbers = {measure: getattr(result, measure) for measure in _MEASURES}
         rows.append({**constants, "samples": samples, **numbers})
     return pd.DataFrame(rows)

@@ -80,7 +80,7 @@ def test_every_option_of_an_estimate_arrives(monkeypatch, estimator, own, settin
 
     def spy(task, estimator, **given):
         seen.append((task, estimator, given))
-        return Score(np.ones(12), np.ones(12), 0.1, 0.2, 0.3, 0.4, 0.5)
+        return Score(np.ones(12), np.ones(12), 0.1, 0.2, 0.3, 0.05, 0.4, 0.5)
 
     monkeypatch.setattr("maac_bench.cli.estimate.score", spy)
     options = ["--task", "maac_bench/RandomLQG6-v0", "--estimator", estimator, "--horizon", "3"]
@@ -95,3 +95,29 @@ def test_every_option_of_an_estimate_arrives(monkeypatch, estimator, own, settin
     np.testing.assert_allclose(given["gain"], 0.25 * best)
     stale = analytic.evaluate(require_lqg(task), 0.75 * best)
     np.testing.assert_allclose(given["critic"].G, stale.G)
+
+
+def test_a_horizon_that_an_estimator_does_not_use_is_refused_whatever_it_is(capsys):
+    few = ["--samples", "4", "--replicates", "4"]
+    for horizon in ("1", "4", "8"):
+        assert main(["estimate", "--estimator", "dpg", "--horizon", horizon, *few]) == 2
+        assert "horizon" in capsys.readouterr().err
+    assert main(["estimate", "--estimator", "dpg", *few]) == 0
+    left_out = capsys.readouterr().out
+    assert main(["estimate", "--estimator", "dpg", "--horizon", "0", *few]) == 0
+    assert capsys.readouterr().out == left_out
+
+
+def test_an_option_of_another_command_is_named_in_a_short_line(capsys):
+    assert main(["estimate", "--out", "table.csv"]) == 2
+    error = capsys.readouterr().err
+    assert "--out" in error
+    assert len(error) < 200
+
+
+def test_nets_of_more_numbers_than_can_be_counted_are_too_large(tmp_path, capsys):
+    huge = str(2**40)
+    run = ["--task", "maac_bench/CartPole-v0", "--seeds", "0", "--rollouts", "1"]
+    run += ["--actor.hidden", huge, huge, "--out", str(tmp_path / "run")]
+    assert main(["train", *run]) == 1
+    assert "not enough memory" in capsys.readouterr().err

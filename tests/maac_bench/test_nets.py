@@ -75,9 +75,9 @@ def test_bad_inputs_are_named():
     net = init_mlp(Streams([0], "net"), None, 3, 1, Hidden((8,)))
     with pytest.raises(ValueError, match=r"\[1, 5, 4\].*3 inputs"):
         net(torch.zeros(1, 5, 4))
-    with pytest.raises(ValueError, match=r"unknown activation 'gelu'.*swish"):
+    with pytest.raises(ValueError, match=r"activation 'gelu' is unknown.*swish"):
         init_mlp(Streams([0], "net"), None, 3, 1, Hidden((), "gelu"))
-    with pytest.raises(ValueError, match=r"unknown precision 'half'.*bfloat16"):
+    with pytest.raises(ValueError, match=r"precision 'half' is unknown.*bfloat16"):
         init_mlp(Streams([0], "net"), None, 3, 1, Hidden((), precision="half"))
 
 

@@ -123,3 +123,26 @@ def test_a_sample_has_a_new_member_at_every_step():
     slots = [one.slots for one in noise.model]
     assert not torch.equal(slots[0], slots[1])
     assert not torch.equal(slots[1], slots[2])
+
+
+@pytest.mark.parametrize(
+    ("field", "found", "message"),
+    [
+        ("reward", lambda s, a, n: -s.square().sum(dim=-1, keepdim=True), "rewards must be"),
+        ("terminated", lambda s, a, n: n[..., :1], "terminations must be"),
+        ("terminated", lambda s, a, n: n[..., 0] > 1, r"terminations .* got torch.bool of"),
+    ],
+)
+def test_functions_of_another_shape_than_the_batch_are_refused(field, found, message):
+    """With one more axis, every sample's discount would meet the rewards of all."""
+    case, problem, noise, trajectory = run()
+    with pytest.raises(ValueError, match=message):
+        rollout(problem._replace(**{field: found}), case.policy, trajectory.states[0], noise)
+
+
+def test_a_reward_that_is_the_same_for_all_may_be_one_number():
+    case, problem, noise, trajectory = run()
+    for constant in (torch.tensor(2.0), torch.full((3,), 2.0), torch.full((2, 1), 2.0)):
+        same = problem._replace(reward=lambda s, a, n, constant=constant: constant)
+        found = rollout(same, case.policy, trajectory.states[0], noise)
+        assert (found.rewards[0] == 2.0).all()

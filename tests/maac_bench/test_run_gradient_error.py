@@ -261,10 +261,16 @@ def test_another_checkpoint_than_those_there_is_refused(trained, capsys):
     assert "no checkpoint of rollout 1, only of 2" in capsys.readouterr().err
 
 
-def test_a_run_without_a_model_is_refused(tmp_path, capsys):
+def test_a_run_without_a_model_is_measured_at_horizon_0_alone(tmp_path, capsys):
     make_run(tmp_path, "sac")
     assert main(["gradient-error", str(tmp_path), *OPTIONS]) == 2
-    assert "learns no model: there is no model error to measure" in capsys.readouterr().err
+    assert "learns no model: it can be measured with --horizons 0 alone" in capsys.readouterr().err
+    assert main(["gradient-error", str(tmp_path), "--horizons", "0", *OPTIONS[3:]]) == 0
+    table = pd.read_csv(tmp_path / "gradient-error.csv").set_index(["part", "seed"])
+    for seed in (3, 4):
+        total, critic = (table.loc[part, seed] for part in ("total", "critic_and_truncation"))
+        assert total["cosine"] == pytest.approx(critic["cosine"], abs=0.05)
+        assert -1 <= total["cosine"] <= 1
 
 
 def test_other_tasks_missing_runs_and_missing_checkpoints_are_named(tmp_path, capsys):

@@ -178,12 +178,24 @@ def test_terminal_actions_count_as_memory():
 
 
 def test_a_score_is_shown_with_the_error_of_its_bias():
-    numbers = (0.1, 0.25, 0.5, 3.0, 0.75)
+    numbers = (0.1, 0.25, 0.5, 0.125, 3.0, 0.75)
     text = describe(Score(np.ones(2), np.ones(2), *numbers), np.array([1.0, 2.0]))
-    assert "in expectation 0.7071" in text
-    assert "0.1 ± 0.25" in text
-    assert "0.50000" in text
+    assert "0.1 ± 0.25, in expectation 0.7071" in text
+    assert "0.5000 ± 0.12, in expectation 0.9487" in text
     assert text.index("3") < text.index("0.75")
+
+
+def test_the_error_of_a_cosine_is_what_other_seeds_show():
+    """Means of 16 estimates each: their cosines vary as the jackknife of one of them says."""
+    task, gain = correlated()
+    critic = analytic.evaluate(require_lqg(task), gain)
+    estimator = make_estimator("pathwise", Settings(3))
+    found = [
+        score(task, estimator, gain, critic, 64, range(16 * k, 16 * k + 16)) for k in range(100)
+    ]
+    spread = np.std([one.cosine for one in found], ddof=1)
+    said = np.sqrt(np.mean([one.cosine_error**2 for one in found]))
+    assert said == pytest.approx(spread, rel=0.25)
 
 
 def test_an_estimate_of_exactly_nothing_is_no_estimate(monkeypatch):

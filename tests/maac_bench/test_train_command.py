@@ -109,11 +109,17 @@ def test_tiny_nets_have_one_thread_unless_asked(size, threads, tmp_path, monkeyp
         (["--threads", "1000000"], "here, got 1000000"),
         (["--actor.horizon", "-1"], "horizon must be at least 0, got -1"),
         (["--actor.horizon", "four"], "'four'"),
-        (["--actor.activation", "sin"], "unknown activation 'sin'; choose from relu, swish, tanh"),
-        (["--model.activation", "sin"], "unknown activation 'sin'; choose from relu, swish, tanh"),
+        (
+            ["--actor.activation", "sin"],
+            "activation 'sin' is unknown; choose from relu, swish, tanh",
+        ),
+        (
+            ["--model.activation", "sin"],
+            "activation 'sin' is unknown; choose from relu, swish, tanh",
+        ),
         (
             ["--model.precision", "half"],
-            "unknown precision 'half'; choose from full, tf32, bfloat16",
+            "precision 'half' is unknown; choose from full, tf32, bfloat16",
         ),
         (["--critic.target", "mc"], "'mc'"),
         (["--data.model-share", "2"], "model_share must lie in [0, 1], got 2.0"),

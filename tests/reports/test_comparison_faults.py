@@ -147,3 +147,38 @@ def test_linked_runs_are_found_and_a_link_in_a_circle_is_no_trap(tmp_path):
     (tmp_path / "runs" / "sac").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "runs" / "again").symlink_to(tmp_path / "runs")
     assert list(compare([tmp_path / "runs"]).table["algo"]) == ["maac", "sac"]
+
+
+def test_by_folder_every_run_is_shown_by_itself(tmp_path, capsys):
+    """The same seeds trained twice, and two sizes of one algorithm, have a row each."""
+    for name, returns in (("one", [1, 2, 3]), ("two", [4, 5, 6])):
+        make_run(tmp_path / name, "maac", {0: returns, 1: returns})
+    assert main(["compare", str(tmp_path)]) == 2
+    assert "seed 0 of maac" in (error := capsys.readouterr().err)
+    assert "--by-folder shows each by itself" in error
+    found = compare([tmp_path], by_folder=True)
+    assert list(found.table["algo"]) == [f"maac ({tmp_path / name})" for name in ("one", "two")]
+    assert list(found.table["final"]) == [2.0, 5.0]
+    assert found.improvement["value"].item() == 0.0
+    figure = tmp_path / "curves.png"
+    assert main(["compare", str(tmp_path), "--by-folder", "--figure", str(figure)]) == 0
+    assert figure.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("option", ["--out", "--figure"])
+def test_a_folder_is_no_name_for_a_result(tmp_path, capsys, option):
+    make_run(tmp_path / "run", "maac", {0: [1, 2, 3]})
+    folder = tmp_path / "folder.png"
+    folder.mkdir()
+    assert main(["compare", str(tmp_path / "run"), option, str(folder)]) == 2
+    printed = capsys.readouterr()
+    assert printed.err == f"maac-bench: {folder} is a folder: name a file in it\n"
+    assert printed.out == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.png", "run"]
+
+
+def test_table_and_figure_are_two_files(tmp_path, capsys):
+    make_run(tmp_path / "run", "maac", {0: [1, 2, 3]})
+    same = str(tmp_path / "both.png")
+    assert main(["compare", str(tmp_path / "run"), "--out", same, "--figure", same]) == 2
+    assert "out and figure are the same file" in capsys.readouterr().err

@@ -64,9 +64,9 @@ def test_published_curves_count_up_to_the_last_step_of_ours(runs):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("step,reward,seed\n1,1,1\n", "lacks the column 'time'"),
-        ("step,time,reward,seed\n", "has no finite curve"),
-        ("step,time,reward,seed\n1,1,,0\n", "has no finite curve"),
+        ("step,reward,time\n1,1,1\n", "lacks the column 'seed'"),
+        ("step,time,reward,seed\n", "has no curve"),
+        ("step,time,reward,seed\n1,1,,0\n2,1,1,0\n", "has an entry that is not finite"),
         ("step,time,reward,seed\n1,1,x,0\n", "has an entry that is no number"),
         ("step,time,reward,seed\n1,1,2,0\n1,1,3,0\n", "two rewards of one seed at one step"),
     ],

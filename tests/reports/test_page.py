@@ -98,8 +98,9 @@ def test_what_is_missing_is_named(reduced):
     )
     then = "critic-unit-small-tasks, other-tasks, other-tasks-critic-unit, other-tasks-repeated"
     last = (
-        "ant, normalisation, entropy, plus, plus-critic-unit, precision, updates, fits, "
-        "target-members, paper-size, paper-size-gpu, paper-size-tf32, paper-size-tf32-repeated"
+        "ant, ant-single-sample, normalisation, entropy, plus, plus-critic-unit, precision, "
+        "updates, fits, target-members, paper-size, paper-size-gpu, paper-size-tf32, "
+        "paper-size-tf32-repeated"
     )
     names = f"{first}, {then}, {last}, paper"
     assert f"Not run yet: profiles {names}." in text  # ablations
