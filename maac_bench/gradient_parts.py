@@ -5,7 +5,8 @@ so the reference is sampled. Its exact critic is a rollout that goes on.
 
 Five parts, each an estimate and the target it is compared with, at the same start states:
 
-- model: learned model against true model, both closed by the learned critic after H steps.
+- model: learned model against true model, both closed by the learned critic after H steps. At
+  H = 0, where neither is asked, it is what their estimates differ in by noise.
 - critic: true model, closed by the learned critic after H steps, against the *tail*: the true
   rollout goes on for the reference's steps, and the policy acts on but is not differentiated after
   time H. That is the H-step objective with a Monte-Carlo critic.

@@ -51,10 +51,10 @@ def unroll(problem: Problem, act: Act, start: Tensor, noise: Sequence[ModelNoise
         next_state = problem.dynamics.step(state, action.value, model_noise)
         ended = problem.terminated(state, action.value, next_state)
         reward = problem.reward(state, action.value, next_state)
-        _require_per_transition("terminations", ended, next_state)
-        _require_per_transition("rewards", reward, next_state)
+        batch = torch.broadcast_shapes(action.value.shape[:-1], next_state.shape[:-1])
+        ended = _per_transition("terminations", ended, batch)
         actions.append(action)
-        rewards.append(reward)
+        rewards.append(_per_transition("rewards", reward, batch))
         reached.append(next_state)
         states.append(torch.where(ended.unsqueeze(-1) >= 1.0, start, next_state))
         discounts.append(discounts[-1] * problem.discount * (1.0 - ended))
@@ -93,17 +93,23 @@ def rollout(problem: Problem, policy: Policy, start: Tensor, noise: RolloutNoise
     return unroll(problem, act, start, noise.model)
 
 
-def _require_per_transition(what: str, values: Tensor, next_state: Tensor) -> None:
-    """With another axis, each one's discount would meet the rewards of all."""
-    batch = next_state.shape[:-1]
-    fits = values.dim() <= len(batch) and all(
-        size in (1, axis) for size, axis in zip(values.shape[::-1], batch[::-1], strict=False)
-    )
-    if not (fits and values.is_floating_point()):
+def _per_transition(what: str, values: Tensor, batch: torch.Size) -> Tensor:
+    """One number per transition, [*batch]; ValueError where `values` are something else.
+
+    With one more axis, the discount of each would meet the rewards of all.
+    """
+    if not isinstance(values, Tensor) or not values.is_floating_point():
+        kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(f"{what} must be floating-point tensors, got {kind}")
+    if values.shape == batch:
+        return values
+    if values.dim() > len(batch) or any(
+        size not in (1, axis) for size, axis in zip(values.shape[::-1], batch[::-1], strict=False)
+    ):
         raise ValueError(
-            f"{what} must be floating-point numbers of the batch's shape {list(batch)}, got "
-            f"{values.dtype} of {list(values.shape)}"
+            f"{what} must be of the batch's shape {list(batch)}, got {list(values.shape)}"
         )
+    return values.expand(batch)
 
 
 def _broadcast(states: Sequence[int], noises: Sequence[int]) -> tuple[int, ...]:
@@ -164,8 +170,8 @@ def transitions(problem: Problem, trajectory: Trajectory) -> Transition:
     states, following = trajectory.states[:-1], trajectory.reached
     actions = [action.value for action in trajectory.actions]
     ended = [
-        problem.terminated(s, a, s_next)
-        for s, a, s_next in zip(states, actions, following, strict=True)
+        _per_transition("terminations", problem.terminated(s, a, s_next), reward.shape)
+        for s, a, s_next, reward in zip(states, actions, following, trajectory.rewards, strict=True)
     ]
     return Transition(
         state=torch.cat(states, dim=-2),

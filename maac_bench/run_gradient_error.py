@@ -118,10 +118,9 @@ def gradient_error(
         alone = snapshot.select([k])
         agent, world = restore_parts(alone, config, task)
         model = world.model
-        if model is None and config.uses_model:
-            raise ValueError(f"{path} has fitted no model yet: there is no model error to measure")
         if model is None and any(measurement.horizons):
-            raise ValueError(f"{path} learns no model: it can be measured with --horizons 0 alone")
+            reason = "has fitted no model yet" if config.uses_model else "learns no model"
+            raise ValueError(f"{path} {reason}: it can be measured with --horizons 0 alone")
         # At H = 0 no model is asked.
         setting = _setting(agent, world, dynamics if model is None else model, dynamics)
         tables.append(_of_one_seed(alone, agent, setting, measurement))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -71,7 +71,10 @@ def compare(directories: Sequence[Path], by_folder: bool = False) -> Comparison:
     """
     identities = {path: read_identity(path) for path in _runs(directories)}
     if by_folder:
-        names = {path: f"{of['algorithm']} ({path})" for path, of in identities.items()}
+        names = {
+            path: f"{of['algorithm']} ({folder})"
+            for (path, of), folder in zip(identities.items(), _folders(identities), strict=True)
+        }
     else:
         names = _names(identities)
     data, failed, noted = _collect(identities, names)
@@ -155,6 +158,13 @@ def _runs(directories: Sequence[Path]) -> list[Path]:
             raise ValueError(f"{directory} holds no run: config.json is missing")
         runs |= {path.resolve(): path for path in inside}
     return list(runs.values())
+
+
+def _folders(paths: Iterable[Path]) -> list[str]:
+    """What is left of paths without the folder that all are in; of a single one its last name."""
+    real = [path.resolve() for path in paths]
+    above = Path(os.path.commonpath([path.parent for path in real]))
+    return [str(path.relative_to(above)) for path in real]
 
 
 def _below(directory: Path) -> Iterator[Path]:

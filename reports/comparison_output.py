@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -187,4 +188,5 @@ def draw(comparison: Comparison, published: pd.DataFrame | None, path: Path) -> 
     band = interval_note(int(comparison.table["seeds"].min()))
     note = f"interquartile mean and {band}, thin lines: single seeds\n"
     use_style()
-    save(comparison_figure(data, colors, f"{note}compared: {ends}"), path)
+    with plt.rc_context({"text.parse_math": False}):  # folders and files may be called anything
+        save(comparison_figure(data, colors, f"{note}compared: {ends}"), path)

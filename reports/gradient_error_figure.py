@@ -43,7 +43,10 @@ def draw(path: Path) -> None:
             _draw_part(axes, data[data["part"] == part], column, part, color)
         axes.set_title(title)
         axes.set_xlabel("H")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        if data["horizon"].nunique() == 1:
+            axes.set_xticks(data["horizon"].unique())
+        else:
+            axes.xaxis.get_major_locator().set_params(integer=True)
         if column in _RATIOS:
             axes.set_yscale("log")
         else:

@@ -62,10 +62,7 @@ class Estimate:
         )
         estimator = make_estimator(self.estimator, settings)
         if self.horizon not in (None, estimator.settings.horizon):
-            raise ValueError(
-                f"{self.estimator} works with a horizon of {estimator.settings.horizon}, got "
-                f"{self.horizon}"
-            )
+            raise ValueError(f"{self.estimator} has no use for horizon: leave it at its default")
         if estimator.critic_role == "none" and self.critic_share != _CRITIC_SHARE:
             raise ValueError(f"{self.estimator} has no critic: leave critic_share at its default")
         lqg = require_lqg(task)

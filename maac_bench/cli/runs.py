@@ -82,8 +82,9 @@ class Evaluate:
         print(
             f"return {np.mean(means):.1f}{spread}, {number} each, "
             f"{table['ms_per_decision'].median():.2f} ms per decision"
-            + (" (± standard deviations)" if self.episodes > 1 or len(means) > 1 else "")
         )
+        if self.episodes > 1 or len(means) > 1:
+            print("± is the standard deviation of episodes, and of the seeds' means")
         _say_who_stopped(self.directory, table)
         # Printed first: whatever happens to the file, it was not for nothing.
         if _has_more(path, table):
@@ -166,11 +167,12 @@ class Compare:
         """Print the tables; write and draw what was asked for."""
         if self.figure is not None and self.figure.suffix != ".png":
             raise ValueError(f"figure must end in .png, got {self.figure}")
-        if self.figure is not None and self.figure == self.out:
-            raise ValueError(f"out and figure are the same file, {self.out}")
+        drawn = [] if self.figure is None else [self.figure, self.figure.with_suffix(".pdf")]
+        if self.out is not None and self.out.resolve() in [file.resolve() for file in drawn]:
+            raise ValueError(f"{self.out} is one of the figure's files: name another for the table")
         found = compare(self.directories, self.by_folder)
         published = comparison_output.read_published(self.curves, found) if self.curves else None
-        for file in (self.out, self.figure):
+        for file in (self.out, *drawn):
             if file is not None:
                 require_file(file)
         print(comparison_output.describe(found))

@@ -130,7 +130,9 @@ def test_a_sample_has_a_new_member_at_every_step():
     [
         ("reward", lambda s, a, n: -s.square().sum(dim=-1, keepdim=True), "rewards must be"),
         ("terminated", lambda s, a, n: n[..., :1], "terminations must be"),
-        ("terminated", lambda s, a, n: n[..., 0] > 1, r"terminations .* got torch.bool of"),
+        ("terminated", lambda s, a, n: n[..., 0] > 1, r"terminations .* got torch.bool"),
+        ("reward", lambda s, a, n: 2.0, "rewards must be floating-point tensors, got float"),
+        ("reward", lambda s, a, n: s.new_ones(2, 4), r"rewards .* \[2, 3\], got \[2, 4\]"),
     ],
 )
 def test_functions_of_another_shape_than_the_batch_are_refused(field, found, message):
@@ -145,4 +147,6 @@ def test_a_reward_that_is_the_same_for_all_may_be_one_number():
     for constant in (torch.tensor(2.0), torch.full((3,), 2.0), torch.full((2, 1), 2.0)):
         same = problem._replace(reward=lambda s, a, n, constant=constant: constant)
         found = rollout(same, case.policy, trajectory.states[0], noise)
-        assert (found.rewards[0] == 2.0).all()
+        data = transitions(same, found)
+        assert data.reward.shape == data.state.shape[:-1]
+        assert (data.reward == 2.0).all()

@@ -118,8 +118,8 @@ def test_the_spreads_printed_are_those_of_a_sample(trained, capsys, monkeypatch)
     assert capsys.readouterr().out.splitlines() == [
         "seed 3: 2.0 ± 1.4",
         "seed 4: 7.0 ± 2.8",
-        "return 4.5 ± 3.5 over 2 seeds, 2 episodes each, 0.75 ms per decision "
-        "(± standard deviations)",
+        "return 4.5 ± 3.5 over 2 seeds, 2 episodes each, 0.75 ms per decision",
+        "± is the standard deviation of episodes, and of the seeds' means",
     ]
 
 

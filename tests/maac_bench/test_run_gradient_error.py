@@ -265,12 +265,29 @@ def test_a_run_without_a_model_is_measured_at_horizon_0_alone(tmp_path, capsys):
     make_run(tmp_path, "sac")
     assert main(["gradient-error", str(tmp_path), *OPTIONS]) == 2
     assert "learns no model: it can be measured with --horizons 0 alone" in capsys.readouterr().err
-    assert main(["gradient-error", str(tmp_path), "--horizons", "0", *OPTIONS[3:]]) == 0
+    assert main(["gradient-error", str(tmp_path), "--horizons", "2"]) == 2
+    assert "learns no model" in capsys.readouterr().err
+    pathwise = ["--horizons", "0", "--through", "pathwise", *OPTIONS[3:]]
+    assert main(["gradient-error", str(tmp_path), *pathwise]) == 0
     table = pd.read_csv(tmp_path / "gradient-error.csv").set_index(["part", "seed"])
+    assert set(table["horizon"]) == {0}
     for seed in (3, 4):
+        assert table.loc[("model", seed), "l2_relative"] == 0.0
         total, critic = (table.loc[part, seed] for part in ("total", "critic_and_truncation"))
-        assert total["cosine"] == pytest.approx(critic["cosine"], abs=0.05)
-        assert -1 <= total["cosine"] <= 1
+        assert total["l2_relative"] == critic["l2_relative"] > 0.0
+
+
+def test_a_run_before_its_first_fit_is_named(tmp_path, capsys):
+    trainer = tiny_trainer((3,), tiny_config("maac", random_rollouts=2), tiny_training(CHEETAH))
+    trainer.rollout()
+    config = to_dict(trainer.config)
+    identity = {"task": CHEETAH, "algorithm": "maac", "seeds": [3], "config": config}
+    run = RunDirectory(tmp_path, identity, {"commit": "abc"})
+    run.save(capture(trainer))
+    run.close()
+    trainer.close()
+    assert main(["gradient-error", str(tmp_path), *OPTIONS]) == 2
+    assert "has fitted no model yet" in capsys.readouterr().err
 
 
 def test_other_tasks_missing_runs_and_missing_checkpoints_are_named(tmp_path, capsys):

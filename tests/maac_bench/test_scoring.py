@@ -186,16 +186,16 @@ def test_a_score_is_shown_with_the_error_of_its_bias():
 
 
 def test_the_error_of_a_cosine_is_what_other_seeds_show():
-    """Means of 16 estimates each: their cosines vary as the jackknife of one of them says."""
+    """Means of 64 estimates each: their cosines vary as the jackknife of one of them says."""
     task, gain = correlated()
     critic = analytic.evaluate(require_lqg(task), gain)
     estimator = make_estimator("pathwise", Settings(3))
     found = [
-        score(task, estimator, gain, critic, 64, range(16 * k, 16 * k + 16)) for k in range(100)
+        score(task, estimator, gain, critic, 64, range(64 * k, 64 * k + 64)) for k in range(100)
     ]
     spread = np.std([one.cosine for one in found], ddof=1)
     said = np.sqrt(np.mean([one.cosine_error**2 for one in found]))
-    assert said == pytest.approx(spread, rel=0.25)
+    assert said == pytest.approx(spread, rel=0.2)
 
 
 def test_an_estimate_of_exactly_nothing_is_no_estimate(monkeypatch):

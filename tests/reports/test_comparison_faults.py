@@ -151,13 +151,13 @@ def test_linked_runs_are_found_and_a_link_in_a_circle_is_no_trap(tmp_path):
 
 def test_by_folder_every_run_is_shown_by_itself(tmp_path, capsys):
     """The same seeds trained twice, and two sizes of one algorithm, have a row each."""
-    for name, returns in (("one", [1, 2, 3]), ("two", [4, 5, 6])):
+    for name, returns in (("one", [1, 2, 3]), (r"two$\frac$", [4, 5, 6])):
         make_run(tmp_path / name, "maac", {0: returns, 1: returns})
     assert main(["compare", str(tmp_path)]) == 2
     assert "seed 0 of maac" in (error := capsys.readouterr().err)
     assert "--by-folder shows each by itself" in error
     found = compare([tmp_path], by_folder=True)
-    assert list(found.table["algo"]) == [f"maac ({tmp_path / name})" for name in ("one", "two")]
+    assert list(found.table["algo"]) == ["maac (one)", r"maac (two$\frac$)"]
     assert list(found.table["final"]) == [2.0, 5.0]
     assert found.improvement["value"].item() == 0.0
     figure = tmp_path / "curves.png"
@@ -181,4 +181,9 @@ def test_table_and_figure_are_two_files(tmp_path, capsys):
     make_run(tmp_path / "run", "maac", {0: [1, 2, 3]})
     same = str(tmp_path / "both.png")
     assert main(["compare", str(tmp_path / "run"), "--out", same, "--figure", same]) == 2
-    assert "out and figure are the same file" in capsys.readouterr().err
+    assert "both.png is one of the figure's files" in capsys.readouterr().err
+    (tmp_path / "d").mkdir()
+    other = str(tmp_path / "d" / ".." / "both.pdf")
+    assert main(["compare", str(tmp_path / "run"), "--out", other, "--figure", same]) == 2
+    assert "both.pdf is one of the figure's files" in capsys.readouterr().err
+    assert not (tmp_path / "both.png").exists()

@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -262,3 +263,10 @@ def test_an_interruption_counts_what_was_finished_before(tmp_path, monkeypatch):
     third = partial(make_table, str(tmp_path), "c", 3.0)
     run(Experiment("figure3", {**plan.units, "c": third}, plan.configuration), tmp_path / "runs")
     assert [text.partition(" units")[0] for text in said] == ["2 of 2", "3 of 3"]
+
+
+def test_a_table_that_cannot_have_its_name_leaves_nothing(tmp_path):
+    (tmp_path / "t.csv").mkdir()
+    with pytest.raises(OSError, match=re.escape(str(tmp_path / "t.csv"))):
+        write_csv(pd.DataFrame({"x": [1]}), tmp_path / "t.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
