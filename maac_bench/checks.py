@@ -27,7 +27,9 @@ def require_positive(config: object, *names: str) -> None:
 
 
 def require_whole(config: DataclassInstance) -> None:
-    """ValueError naming the first field declared as int or as several of them that holds others.
+    """ValueError naming the first field declared as int or as several that holds others.
+
+    Others are also integers beyond 64 bits, which no tensor could count with.
 
     None is no number, and fine where it is declared.
     """

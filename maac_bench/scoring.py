@@ -33,7 +33,7 @@ class Score(NamedTuple):
     truth: exact gradient of the return, flattened. mean: of all replicates, flattened.
     bias: `|mean - truth|`; bias_error: root-mean-square length of the mean's own Monte-Carlo error
     (what `bias` would be without any). cosine: of mean and truth; cosine_error: its standard error,
-    by leaving out each replicate once (too large with few of them: 1.6 times with 4).
+    by leaving out each replicate once (too large with few of them).
     spread: the estimate's standard deviation times sqrt(N): that of one sample, where the samples
     are independent (the inverse-variance combination's are not).
     rms_error: of one estimate of N samples.

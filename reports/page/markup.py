@@ -107,8 +107,7 @@ def image_html(path: Path, caption: str) -> str:
                 256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
             )
             few.convert("RGB").save(opaque, "WEBP", lossless=True)
-    # What Pillow calls a broken PNG, and one too large for WebP.
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError) as error:  # the latter is what Pillow calls a broken PNG
         raise ValueError(f"{path} is no whole PNG: draw it again with `make figures`") from error
     source = base64.b64encode(opaque.getvalue()).decode()
     return (
