@@ -72,12 +72,16 @@ class RunDirectory:
 
     def _begin(self, provenance: Mapping[str, Any]) -> None:
         """Make the directory this run, or find that it is."""
-        if (self.path / "config.json").exists():
-            require_same(read_identity(self.path), self.identity, self.path)
+        config = self.path / "config.json"
+        held = read_identity(self.path) if config.exists() else None
+        # One that stopped in its first rollout left nothing that another's could mix with.
+        trained = any(self.path.glob("seed-*/*")) or any(self.path.glob("checkpoint/*"))
+        if held is not None and (trained or held == self.identity):
+            require_same(held, self.identity, self.path)
         else:
             self._write_provenance(provenance)
             # Last: it is what makes the directory a run.
-            write_text(self.path / "config.json", json.dumps(self.identity, indent=2) + "\n")
+            write_text(config, json.dumps(self.identity, indent=2) + "\n")
         (self.path / "checkpoint").mkdir(exist_ok=True)
 
     def load(self) -> Snapshot | None:

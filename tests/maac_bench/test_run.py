@@ -47,12 +47,28 @@ def test_a_directory_is_free_again_however_its_process_ends(opened, tmp_path):
         opened(tmp_path)
 
 
+def begin(opened, path, identity=IDENTITY):
+    """Leave a run that has a rollout."""
+    run = opened(path, identity)
+    run.log(rows_of_rollout(1))
+    run.close()
+
+
 def test_another_configuration_is_refused_and_named(opened, tmp_path):
-    opened(tmp_path).close()
+    begin(opened, tmp_path)
     other = {**IDENTITY, "config": {**CONFIG, "actor": {**CONFIG["actor"], "horizon": 2}}}
     with pytest.raises(ValueError, match=r"config\.actor\.horizon is 4 there and 2 here"):
         opened(tmp_path, other)
     opened(tmp_path, json.loads(json.dumps(IDENTITY)))
+
+
+def test_a_directory_in_which_nothing_was_trained_is_free_for_another(opened, tmp_path):
+    """One that ended in its first rollout, for want of memory perhaps."""
+    opened(tmp_path).close()
+    other = {**IDENTITY, "seeds": [7]}
+    opened(tmp_path, other, {"commit": "later"}).close()
+    assert read_identity(tmp_path)["seeds"] == [7]
+    assert json.loads((tmp_path / "provenance.json").read_text())["commit"] == "later"
 
 
 @pytest.mark.parametrize(
@@ -63,14 +79,14 @@ def test_another_configuration_is_refused_and_named(opened, tmp_path):
     ],
 )
 def test_what_only_one_of_two_runs_has_is_a_difference(opened, tmp_path, old, new, message):
-    opened(tmp_path, IDENTITY | old).close()
+    begin(opened, tmp_path, IDENTITY | old)
     with pytest.raises(ValueError, match=message):
         opened(tmp_path, IDENTITY | new)
     opened(tmp_path, IDENTITY | old)
 
 
 def test_a_run_from_before_a_field_existed_goes_on_with_its_default(opened, tmp_path):
-    opened(tmp_path).close()
+    begin(opened, tmp_path)
     stored = json.loads((tmp_path / "config.json").read_text())
     del stored["config"]["model"]["elites"]
     (tmp_path / "config.json").write_text(json.dumps(stored))
@@ -113,7 +129,7 @@ def test_what_nothing_is_left_of_is_not_in_the_provenance(opened, tmp_path):
 
 def test_a_refused_run_does_not_keep_the_directory(opened, tmp_path):
     """Also while the error is still at hand."""
-    opened(tmp_path).close()
+    begin(opened, tmp_path)
     with pytest.raises(ValueError, match="seeds") as refusal:
         opened(tmp_path, {**IDENTITY, "seeds": [7]})
     opened(tmp_path)
