@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,7 +71,10 @@ def open_run(path: Path | str, rollout: int | None = None) -> OpenRun:
 
 
 def evaluate_run(
-    run: OpenRun, episodes: int, planner: PlannerSettings | None = None
+    run: OpenRun,
+    episodes: int,
+    planner: PlannerSettings | None = None,
+    on_episode: Callable[[], object] = lambda: None,
 ) -> pd.DataFrame:
     """Test episodes of every seed of a run with the mean action, or with planning.
 
@@ -80,6 +84,7 @@ def evaluate_run(
         run: from `open_run`.
         episodes: per seed.
         planner: plan every action with the learned model.
+        on_episode: called after every episode, of all seeds together.
 
     Returns:
         Columns task, algo, seed, rollout (how long the policy was trained), mpc (0 or 1), episode,
@@ -111,6 +116,7 @@ def evaluate_run(
                     "ms_per_decision": 1e3 * duration / len(record.rewards),
                 }
             )
+        on_episode()
     environments.close()
     return pd.DataFrame(rows)
 

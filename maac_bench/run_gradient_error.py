@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +90,10 @@ class Measurement:
 
 
 def gradient_error(
-    path: Path, measurement: Measurement, rollout: int | None = None
+    path: Path,
+    measurement: Measurement,
+    rollout: int | None = None,
+    on_rollouts: Callable[[float], object] = lambda _share: None,
 ) -> pd.DataFrame:
     """The parts of the actor gradient's error, for every seed of a run and every H.
 
@@ -98,6 +101,7 @@ def gradient_error(
         path: run directory; only read.
         measurement: the dials.
         rollout: which checkpoint; default: the newest.
+        on_rollouts: called after every block of rollouts with its share of all, out of 1.
 
     Returns:
         Columns task, algo, seed, rollout (how long the run was trained), through, reference_steps,
@@ -112,9 +116,9 @@ def gradient_error(
     identity, snapshot = read_identity(path), require_checkpoint(path, rollout)
     task, config = make_training_task(identity["task"]), from_dict(identity["config"])
     dynamics = true_dynamics(task)
-    tables = []
+    tables, count = [], len(snapshot.counters["seeds"])
     # One seed at a time: a gradient of its own for every start state takes up much memory.
-    for k in range(len(snapshot.counters["seeds"])):
+    for k in range(count):
         alone = snapshot.select([k])
         agent, world = restore_parts(alone, config, task)
         model = world.model
@@ -123,7 +127,11 @@ def gradient_error(
             raise ValueError(f"{path} {reason}: it can be measured with --horizons 0 alone")
         # At H = 0 no model is asked.
         setting = _setting(agent, world, dynamics if model is None else model, dynamics)
-        tables.append(_of_one_seed(alone, agent, setting, measurement))
+        tables.append(
+            _of_one_seed(
+                alone, agent, setting, measurement, lambda share: on_rollouts(share / count)
+            )
+        )
     # Seeds side by side.
     table = pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
     table.insert(0, "task", identity["task"])
@@ -137,7 +145,11 @@ def gradient_error(
 
 
 def _of_one_seed(
-    snapshot: Snapshot, agent: Agent, setting: Setting, measurement: Measurement
+    snapshot: Snapshot,
+    agent: Agent,
+    setting: Setting,
+    measurement: Measurement,
+    on_rollouts: Callable[[float], object],
 ) -> pd.DataFrame:
     """A row per horizon and part, of a snapshot of one seed."""
     seeds, (n, m) = snapshot.counters["seeds"], agent.sizes
@@ -165,6 +177,7 @@ def _of_one_seed(
                 setting, repeated, noise, measurement.horizons, measurement.through
             )
         _add(means, named, replicates / measurement.rollouts)
+        on_rollouts(replicates / measurement.rollouts)
     _require_finite(means, seeds)
     return _quality_table(means, seeds, streams)
 

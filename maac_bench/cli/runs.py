@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import tyro
+from tqdm import tqdm
 
 from maac_bench.names import module_digests
 from maac_bench.planning import PlannerSettings
@@ -68,7 +69,8 @@ class Evaluate:
         if self.video is not None:
             require_picture(run)
             require_file(self.video)
-        table = evaluate_run(run, self.episodes, planner)
+        with tqdm(total=self.episodes, unit="episode", leave=False, delay=1) as bar:
+            table = evaluate_run(run, self.episodes, planner, bar.update)
         if self.mpc:
             table = table.assign(**dials)
         means = []
@@ -213,7 +215,9 @@ class GradientError:
         own = {"random_seed": asked.seed}
         _require_alike(path, {**dials, "replicates": asked.rollouts, **own})
         _require_horizons(path, asked.horizons)
-        table = gradient_error(self.directory, asked, rollout).assign(**own)
+        shown = "{l_bar}{bar}| {elapsed}<{remaining}"
+        with tqdm(total=1, bar_format=shown, leave=False, delay=1) as bar:
+            table = gradient_error(self.directory, asked, rollout, bar.update).assign(**own)
         print(summary(table))
         if asked.through == "score_function" and training.task.terminated is not never:
             print(

@@ -39,7 +39,9 @@ def trained(tmp_path, monkeypatch):
 
 def test_the_newest_policies_are_tested_and_the_numbers_repeat(trained):
     path, trainer = trained
-    table = evaluate_run(open_run(path), 2)
+    done = []
+    table = evaluate_run(open_run(path), 2, on_episode=lambda: done.append("episode"))
+    assert done == ["episode"] * 2
     assert (table["task"] == PENDULUM).all()
     assert table["episode"].tolist() == [0, 0, 1, 1]
     assert table["seed"].tolist() == [3, 4, 3, 4]

@@ -53,6 +53,13 @@ def test_every_seed_horizon_and_part_has_a_row_and_the_numbers_repeat(trained):
     assert (other["l1_error"] != table["l1_error"]).sum() >= len(table) - 2
 
 
+def test_every_block_of_rollouts_is_reported(trained, monkeypatch):
+    monkeypatch.setattr("maac_bench.run_gradient_error._LARGEST_BLOCK", 8)
+    shares = []
+    gradient_error(trained, replace(SMALL, replicates=6), on_rollouts=shares.append)
+    assert shares == pytest.approx([1 / 6] * 6)
+
+
 def test_a_seeds_numbers_do_not_depend_on_the_other_horizons(trained):
     table = gradient_error(trained, SMALL)
     alone = gradient_error(trained, replace(SMALL, horizons=(2,)))
