@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from maac_bench.agent import Agent
 from maac_bench.checkpoint import Snapshot
@@ -24,7 +26,7 @@ from maac_bench.run_records import read_identity
 from maac_bench.streams import StreamFactory, Streams
 from maac_bench.tasks import TrainingTask, make_training_task
 from maac_bench.tasks.mujoco_dynamics import mujoco_dynamics
-from maac_bench.types import Dynamics, Problem
+from maac_bench.types import Dynamics, Gradient, Problem
 from maac_bench.world import World
 
 _LARGEST_BLOCK = 8192  # rollouts in memory at a time
@@ -55,8 +57,11 @@ class Measurement:
     """rollouts from each of them; default: 256, or 1 for pathwise"""
     reference_steps: int = 20
     """L, true transitions of the reference gradient"""
+    displacement: float = 0.0
+    """how far off the run's policy to measure: every parameter tensor is moved at random by this
+    share of its length. At 0 what is measured is what optimisation has left of the gradient"""
     seed: int = 0
-    """random seed of start states and noise"""
+    """random seed of start states, noise and displacement"""
 
     def __post_init__(self) -> None:
         """Refuse what gives no numbers."""
@@ -73,6 +78,8 @@ class Measurement:
             )
         if self.reference_steps < 1:
             raise ValueError(f"reference_steps must be at least 1, got {self.reference_steps}")
+        if not 0.0 <= self.displacement < math.inf:
+            raise ValueError(f"displacement must be at least 0 and finite, got {self.displacement}")
         if not self.horizons or min(self.horizons) < 0:
             raise ValueError(f"horizons must be one or more, each at least 0, got {self.horizons}")
         if max(self.horizons) > self.reference_steps:
@@ -105,7 +112,7 @@ def gradient_error(
 
     Returns:
         Columns task, algo, seed, rollout (how long the run was trained), through, reference_steps,
-        horizon, part (see `gradient_parts`), samples, replicates, and the fields of
+        horizon, part (see `gradient_parts`), samples, replicates, displacement, and the fields of
         `gradient_quality.Quality`.
 
     Raises:
@@ -141,6 +148,7 @@ def gradient_error(
     table.insert(5, "reference_steps", measurement.reference_steps)
     table.insert(8, "samples", measurement.samples)
     table.insert(9, "replicates", measurement.rollouts)
+    table.insert(10, "displacement", measurement.displacement)
     return table
 
 
@@ -157,6 +165,8 @@ def _of_one_seed(
     def streams(purpose: str) -> Streams:
         return Streams([(seed, measurement.seed) for seed in seeds], f"gradient-error-{purpose}")
 
+    moved = displaced(setting.policy.parameters, measurement.displacement, streams("displacement"))
+    setting = setting._replace(policy=setting.policy.replace(moved))
     rows = snapshot.tensors["real.0"]
     index = streams("start").integers(rows.shape[1], measurement.samples)
     start = rows[..., :n].gather(1, index.unsqueeze(-1).expand(-1, -1, n))
@@ -180,6 +190,19 @@ def _of_one_seed(
         on_rollouts(replicates / measurement.rollouts)
     _require_finite(means, seeds)
     return _quality_table(means, seeds, streams)
+
+
+def displaced(parameters: Gradient, share: float, streams: Streams) -> Gradient:
+    """Parameters a random step away: each tensor by that share of its own length, [seeds, ...]."""
+
+    def length(one: Tensor) -> Tensor:
+        return one.square().sum(dim=tuple(range(1, one.dim())), keepdim=True).sqrt()
+
+    steps = [streams.normal(*one.shape[1:]) for one in parameters]
+    return tuple(
+        one + share * length(one) / length(step) * step
+        for one, step in zip(parameters, steps, strict=True)
+    )
 
 
 def true_dynamics(training: TrainingTask) -> Dynamics:

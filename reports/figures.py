@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reports.ablations import figure as ablations
+from reports.displacement import figure as displacement
 from reports.estimators import figure as estimators
 from reports.figure2 import figure as figure2
 from reports.figure3 import figure as figure3
@@ -22,6 +23,7 @@ _DRAW: dict[str, Callable[[Path], None]] = {
     "ablations": ablations.draw,
     "table1": table1.draw,
     "gradient_error": gradient_error.draw,
+    "displacement": displacement.draw,
     "parity": parity.draw,
 }
 NAMES = tuple(_DRAW)

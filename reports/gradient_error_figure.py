@@ -59,6 +59,8 @@ def draw(path: Path) -> None:
     note += f"{data['seed'].nunique()} seeds (dots), {first['samples']} start states each, "
     note += f"{first['replicates']} rollouts from each · "
     note += f"reference: {first['reference_steps']} true steps, {first['through']}"
+    if first.get("displacement"):  # tables from before it could be chosen have none
+        note += f" · policies displaced by {first['displacement']:g} of their parameters' length"
     write_below(figure, note, 8)
     save(figure, path.with_suffix(""))
 

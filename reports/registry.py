@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from reports.ablations import settings as ablations_settings
 from reports.curve_report import CurveReport
+from reports.displacement import report as displacement_report
 from reports.estimators import experiment as estimators_experiment
 from reports.estimators import report as estimators_report
 from reports.figure2 import settings as figure2_settings
@@ -59,6 +60,11 @@ REPORTS = {
         gradient_error_report.make_data,
         tuple(gradient_error_report.PROFILES),
         gradient_error_report.collect,
+    ),
+    "displacement": Report(
+        displacement_report.make_data,
+        tuple(displacement_report.PROFILES),
+        displacement_report.collect,
     ),
     "parity": Report(parity_report.make_data, tuple(parity_settings.PROFILES)),
 }

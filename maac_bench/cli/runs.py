@@ -107,18 +107,24 @@ def _has_more(path: Path, table: pd.DataFrame) -> bool:
         return False
 
 
+_BEFORE = {"displacement": 0.0}
+"""Dials that files from before they could be chosen do not name, and what they were."""
+
+
 def _require_alike(path: Path, settings: Mapping[str, Any]) -> None:
     """ValueError where a file holds results of other settings, which would be lost."""
     try:
         held = read_csv(path, []) if path.exists() else None
     except ValueError:  # damaged
         return
+    if held is None or not len(held):
+        return
     for name, value in settings.items():
-        # A column can be missing: of a file from before it was recorded.
-        if held is not None and len(held) and name in held and held[name].iloc[0] != value:
+        # A column can be missing: of a file from before it was recorded, or could be chosen.
+        there = held[name].iloc[0] if name in held else _BEFORE.get(name, value)
+        if there != value:
             raise ValueError(
-                f"{path} holds results with {name} {held[name].iloc[0]}, not {value}: rename it to "
-                "keep both"
+                f"{path} holds results with {name} {there}, not {value}: rename it to keep both"
             )
 
 
@@ -211,7 +217,8 @@ class GradientError:
         require_writable(self.directory)
         path = self.directory / f"{_result_name('gradient-error', self.rollout)}.csv"
         asked = self.measurement
-        dials = {name: getattr(asked, name) for name in ("through", "reference_steps", "samples")}
+        names = ("through", "reference_steps", "samples", "displacement")
+        dials = {name: getattr(asked, name) for name in names}
         own = {"random_seed": asked.seed}
         _require_alike(path, {**dials, "replicates": asked.rollouts, **own})
         _require_horizons(path, asked.horizons)

@@ -139,6 +139,14 @@ SECTIONS = {
         ("gradient_error",),
         (),
     ),
+    "displacement": Section(
+        "Where a gradient is measured",
+        ("exact", "mujoco", "ant"),
+        None,
+        "",
+        ("displacement",),
+        (),
+    ),
     "parity": Section(
         "Parity: SAC here and in stable-baselines3",
         ("quick",),

@@ -162,7 +162,7 @@ def test_starts_and_noise_are_drawn_apart(trained, monkeypatch):
 
     monkeypatch.setattr("maac_bench.run_gradient_error.Streams", spy)
     gradient_error(trained, replace(SMALL, horizons=(2,)))
-    assert len(set(names)) == 3  # starts, noise, resampling
+    assert len(set(names)) == 4  # displacement, starts, noise, resampling
 
 
 def test_a_block_counts_as_many_times_as_it_has_replicates(trained, monkeypatch):

@@ -1,0 +1,98 @@
+"""Gradients off the policies that have optimised them, from end to end."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from maac_bench.names import lookup
+from reports import provenance
+from reports.displacement.exact import Exact, displaced_cosines
+from reports.displacement.robot import MEASUREMENT, TRAINED, Robot, robot_experiment
+from reports.training_profiles import directory
+from reports.training_runs import commits, require_run, run_all
+from reports.units import Experiment, run
+
+PROFILES: dict[str, Exact | Robot] = {"exact": Exact(), **TRAINED}
+
+
+def make_data(profile: str, folder: Path, runs: Path) -> bool:
+    """Train what is missing, if anything, then measure; True if the tables changed."""
+    size = lookup("profile", profile, PROFILES)
+    if isinstance(size, Exact):
+        return _publish_exact(profile, size, folder, runs)
+    run_all([size.run], directory(size.training, runs))
+    return collect(profile, folder, runs)
+
+
+def collect(profile: str, folder: Path, runs: Path) -> bool:
+    """Measure at the ages whose checkpoints are there; True if the tables changed.
+
+    Args:
+        profile: which size.
+        folder: the report's.
+        runs: where experiments are kept.
+
+    Raises:
+        ValueError: an unknown profile or one that trains nothing, no checkpoint of any of the
+            ages, or those of another run.
+    """
+    size = lookup("profile", profile, PROFILES)
+    if isinstance(size, Exact):
+        raise ValueError(f"profile {profile} trains nothing: leave out --collect")
+    home = directory(size.training, runs)
+    path = home / size.run.name
+    experiment = robot_experiment(size, path)
+    require_run(size.run, home)
+    data = run(experiment, runs)
+    data.insert(0, "profile", profile)
+    ages = sorted(data["rollout"].unique().tolist())
+    missing = [f"age {age}: no checkpoint" for age in size.ages if age not in ages]
+    for line in missing:
+        print(f"unfinished: {line}")
+    dials = {name: value for name, value in asdict(MEASUREMENT).items() if name != "displacement"}
+    configuration: dict[str, Any] = {
+        "profile": profile,
+        "label": size.training.label,
+        "task": size.run.task,
+        "seeds": size.run.seeds,
+        "ages": ages,
+        "displacements": size.displacements,
+        "measurement": dials,
+    }
+    origin = provenance.record(f"maac-bench figure displacement --profile {profile}", configuration)
+    origin |= {"runs": commits([size.run], home), "unfinished": missing}
+    return provenance.publish({"data.csv": data}, folder, origin)
+
+
+def _publish_exact(profile: str, dials: Exact, folder: Path, runs: Path) -> bool:
+    configuration = {"profile": profile, **asdict(dials)}
+    units = {
+        f"{task.partition('/')[2]}-{draw}": partial(displaced_cosines, dials, task, draw)
+        for task in dials.tasks
+        for draw in range(dials.draws)
+    }
+    origin = provenance.record(f"maac-bench figure displacement --profile {profile}", configuration)
+    table = summarised(run(Experiment("displacement", units, configuration), runs))
+    return provenance.publish({"data.csv": table}, folder, origin)
+
+
+def summarised(data: pd.DataFrame) -> pd.DataFrame:
+    """Over draws and directions: quartiles of the cosine, and how many there were."""
+    groups = data.groupby(["task", "horizon", "displacement"], sort=False)
+    cosine = groups["cosine"]
+    return pd.DataFrame(
+        {
+            "draws": groups["draw"].nunique(),
+            "count": groups.size(),
+            "cosine": cosine.median(),
+            "cosine_25": cosine.quantile(0.25),
+            "cosine_75": cosine.quantile(0.75),
+            "positive": cosine.agg(lambda values: (values > 0).mean()),
+            "norm_ratio": groups["norm_ratio"].median(),
+        }
+    ).reset_index()

@@ -1,0 +1,73 @@
+"""Gradients of trained agents at policies a random step from their own, against MuJoCo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from maac_bench.run_checkpoints import checkpoint_digest, checkpoint_rollouts
+from maac_bench.run_gradient_error import Measurement, gradient_error
+from reports.training_profiles import Profile, ant, repeated
+from reports.training_runs import TrainingRun
+from reports.units import Experiment
+
+MEASUREMENT = Measurement(horizons=(0, 2, 4, 8), samples=128, replicates=500)
+"""Through returns alone: the simulator's derivative is noise over this many steps."""
+
+
+@dataclass(frozen=True)
+class Robot:
+    """Which run is measured, when, and how far from its policies.
+
+    training: its first run is measured. ages: after how many episodes. displacements: as shares
+    of the length of every parameter tensor.
+    """
+
+    training: Profile
+    ages: tuple[int, ...]
+    displacements: tuple[float, ...] = (0.0, 0.03, 0.1, 0.2)
+
+    @property
+    def run(self) -> TrainingRun:
+        """The run, as the learning curves have it."""
+        return self.training.runs()[0]
+
+
+def _labelled(profile: Profile) -> Profile:
+    return replace(profile, label=f"{profile.algorithms[0]}; {profile.label}")
+
+
+TRAINED = {
+    "mujoco": Robot(_labelled(repeated(("maac",))), (20, 50)),
+    "ant": Robot(_labelled(ant(("maac",))), (150,)),
+}
+
+
+def held_ages(robot: Robot, path: Path) -> list[int]:
+    """At which ages a run can be measured; ValueError where there are none.
+
+    Args:
+        robot: what is planned.
+        path: the run's directory.
+    """
+    held = [age for age in robot.ages if age in checkpoint_rollouts(path)]
+    if not held:
+        ages = ", ".join(map(str, robot.ages))
+        raise ValueError(
+            f"{path} has no checkpoint of the ages {ages}: train it first, or, if it has been "
+            "trained without keeping them, move it away"
+        )
+    return held
+
+
+def robot_experiment(robot: Robot, path: Path) -> Experiment:
+    """One unit per age and displacement, named after the checkpoint that is measured."""
+    units = {
+        f"age-{age:03d}-{checkpoint_digest(path, age)[:16]}-displaced-{share:g}": partial(
+            gradient_error, path, replace(MEASUREMENT, displacement=share), age
+        )
+        for age in held_ages(robot, path)
+        for share in robot.displacements
+    }
+    return Experiment("displacement", units, {"task": robot.run.task})

@@ -1,0 +1,88 @@
+"""Gradient errors off the run's policy: how far, in which direction, and of whose gradient."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+
+from maac_bench import run_gradient_error
+from maac_bench.__main__ import main
+from maac_bench.gradient_parts import horizon_gradients
+from maac_bench.run_gradient_error import Measurement, displaced, gradient_error
+from maac_bench.streams import Streams
+from tests.maac_bench.measured_runs import OPTIONS, make_run
+
+SMALL = Measurement((0, 2), "pathwise", samples=4, reference_steps=3)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("run"))
+
+
+def test_every_tensor_moves_by_the_share_of_its_own_length():
+    """Each seed's by itself, in directions of their own; what is zero has nowhere to go."""
+    tensors = (torch.randn(2, 5, 3), 100.0 * torch.randn(2, 7), torch.zeros(2, 4))
+    moved = displaced(tensors, 0.1, Streams((3, 4), "displacement"))
+    for one, other in zip(tensors[:2], moved[:2], strict=True):
+        step, length = (other - one).flatten(1), one.flatten(1).norm(dim=1)
+        torch.testing.assert_close(step.norm(dim=1), 0.1 * length)
+        unit = torch.nn.functional.normalize(step, dim=1)
+        assert (unit[0] @ unit[1]).abs() < 0.95
+    assert not moved[2].any()
+    again = displaced(tuple(one[1:] for one in tensors), 0.1, Streams((4,), "displacement"))
+    torch.testing.assert_close(again[0], moved[0][1:])
+    for one, same in zip(tensors, displaced(tensors, 0.0, Streams((3, 4), "x")), strict=True):
+        assert torch.equal(one, same)
+
+
+def test_all_gradients_are_those_of_the_displaced_policy(trained, monkeypatch):
+    """And critics, model, start states and noise those of the run."""
+    seen = {}
+
+    def spy(setting, start, noise, horizons, through):
+        seen.setdefault(len(seen), (setting, start, noise))
+        return horizon_gradients(setting, start, noise, horizons, through)
+
+    monkeypatch.setattr(run_gradient_error, "horizon_gradients", spy)
+    for share in (0.0, 0.2):
+        seen.clear()
+        gradient_error(trained, replace(SMALL, displacement=share))
+        (setting, start, noise), _other_seed = seen[0], seen[1]
+        if share == 0.0:
+            at_run, start_of_run, noise_of_run = setting, start, noise
+    for here, there in zip(setting.policy.parameters, at_run.policy.parameters, strict=True):
+        step = (here - there).norm()
+        torch.testing.assert_close(step, 0.2 * there.norm())
+    for ours, theirs in ((setting.learned, at_run.learned), (setting.true, at_run.true)):
+        for one, same in zip(ours.critic.parameters, theirs.critic.parameters, strict=True):
+            assert torch.equal(one, same)
+    assert torch.equal(start, start_of_run)
+    assert all(map(torch.equal, noise.action, noise_of_run.action))
+
+
+def test_the_table_says_how_far_and_another_seed_is_another_direction(trained):
+    at_run, off = (gradient_error(trained, replace(SMALL, displacement=d)) for d in (0.0, 0.2))
+    assert (at_run["displacement"] == 0.0).all()
+    assert (off["displacement"] == 0.2).all()
+    assert (off["l1_error"] != at_run["l1_error"]).any()
+    pd.testing.assert_frame_equal(gradient_error(trained, replace(SMALL, displacement=0.2)), off)
+
+
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
+def test_no_distance_is_refused(value):
+    with pytest.raises(ValueError, match="displacement must be at least 0 and finite, got"):
+        replace(SMALL, displacement=value)
+
+
+def test_results_of_another_displacement_are_not_overwritten(trained, capsys):
+    """Nor those from before it could be chosen."""
+    file = trained / "gradient-error.csv"
+    assert main(["gradient-error", str(trained), *OPTIONS]) == 0
+    pd.read_csv(file).drop(columns="displacement").to_csv(file, index=False)
+    capsys.readouterr()
+    assert main(["gradient-error", str(trained), *OPTIONS, "--displacement", "0.1"]) == 2
+    assert "holds results with displacement 0.0, not 0.1: rename it" in capsys.readouterr().err
+    assert main(["gradient-error", str(trained), *OPTIONS]) == 0
+    assert (pd.read_csv(file)["displacement"] == 0.0).all()
