@@ -18,7 +18,7 @@ from maac_bench.estimators import Estimator
 from maac_bench.estimators.base import require_role
 from maac_bench.policies import LinearGaussian
 from maac_bench.streams import Streams
-from maac_bench.tasks import Task, require_lqg, require_true
+from maac_bench.tasks import Task, linear_dynamics, require_lqg, require_true
 from maac_bench.types import Problem
 
 _SMALLEST_GRADIENT = 1e-8  # of what it is the difference of: below it, rounding
@@ -50,21 +50,25 @@ class Score(NamedTuple):
 
 
 def expectation(
-    estimator: Estimator, lqg: analytic.LQG, gain: Array, critic: analytic.QuadraticCritic
+    estimator: Estimator,
+    lqg: analytic.LQG,
+    gain: Array,
+    critic: analytic.QuadraticCritic,
+    model: analytic.LinearModel | None = None,
 ) -> Array | None:
     """An estimator's exact mean at K = `gain`, flattened (zeroth-order: without its smoothing).
 
-    The gradient of the H-step objective closed by `critic`, or of the return cut after H rewards;
-    None for an estimator whose target is its own.
+    The gradient of the H-step objective closed by `critic`, or of the return cut after H rewards,
+    of rollouts of `model` (None: the true dynamics); None for an estimator whose target is its own.
     """
     horizon = estimator.settings.horizon
     require_role(estimator)
     role = estimator.critic_role
     if role == "own":
         return None
-    if role == "closes":
-        return analytic.maac_gradient(lqg, gain, horizon, critic=critic).ravel()
-    return analytic.policy_gradient(lqg, gain, T=horizon).ravel()
+    if role != "closes":  # what H rewards leave to the critic is not counted
+        critic = analytic.QuadraticCritic(np.zeros_like(critic.G))
+    return analytic.maac_gradient(lqg, gain, horizon, model, critic).ravel()
 
 
 def cosine(one: Array, other: Array) -> float:
@@ -89,9 +93,15 @@ def _gradient_scale(lqg: analytic.LQG, gain: Array) -> float:
 
 
 def linear_problem(
-    task: Task, gain: Array, critic: analytic.Evaluation | analytic.QuadraticCritic, stack: int
+    task: Task,
+    gain: Array,
+    critic: analytic.Evaluation | analytic.QuadraticCritic,
+    stack: int,
+    model: analytic.LinearModel | None = None,
 ) -> tuple[Problem, LinearGaussian]:
-    """An LQG task's true dynamics with a quadratic critic, and `stack` copies of a linear policy.
+    """An LQG task's dynamics with a quadratic critic, and `stack` copies of a linear policy.
+
+    The dynamics are those of `model`; None: the true ones.
 
     Raises:
         ValueError: the task has no closed form.
@@ -105,10 +115,8 @@ def linear_problem(
     q_function = QuadraticCritic(
         torch.tensor(critic.G, dtype=as_tensor), torch.tensor(critic.d, dtype=as_tensor)
     )
-    problem = Problem(
-        require_true(task).dynamics, task.reward, task.terminated, q_function, task.discount
-    )
-    return problem, policy
+    dynamics = require_true(task).dynamics if model is None else linear_dynamics(model)
+    return Problem(dynamics, task.reward, task.terminated, q_function, task.discount), policy
 
 
 def _noise_scale(covariance: Array) -> Array:
@@ -128,8 +136,11 @@ def replicate(
     critic: analytic.Evaluation | analytic.QuadraticCritic,
     samples: int,
     seeds: Sequence[int],
+    model: analytic.LinearModel | None = None,
 ) -> Array:
     """Independent estimates of the gradient at `gain`, [seeds, m * n], stacked as far as they fit.
+
+    Arguments as for `score`.
 
     Raises:
         ValueError: one estimate is too large to hold.
@@ -149,7 +160,7 @@ def replicate(
     estimates = []
     for first in range(0, len(seeds), chunk):
         stacked = seeds[first : first + chunk]
-        problem, policy = linear_problem(task, gain, critic, len(stacked))
+        problem, policy = linear_problem(task, gain, critic, len(stacked), model)
         start = require_true(task).start(Streams(stacked, f"start-{samples}"), samples)
         noise = estimator.draw(Streams(stacked, f"noise-{samples}"), problem, policy, start)
         (gradient,) = _fitting(estimator.gradient(problem, policy, start, noise), policy)
@@ -196,6 +207,7 @@ def score(
     critic: analytic.Evaluation | analytic.QuadraticCritic,
     samples: int,
     seeds: Sequence[int],
+    model: analytic.LinearModel | None = None,
 ) -> Score:
     """Replicated estimates of one gradient, one per seed, against the exact one.
 
@@ -206,6 +218,7 @@ def score(
         critic: the quadratic Q-function the estimator is given.
         samples: rollouts per estimate, N.
         seeds: one independent estimate each; at least two.
+        model: the dynamics that it rolls out; None: the true ones.
 
     Raises:
         UnstablePolicyError: the gain has no finite return.
@@ -221,7 +234,7 @@ def score(
         raise ValueError(
             "the exact gradient is zero at this gain: there is nothing to compare with"
         )
-    estimates = replicate(task, estimator, gain, critic, samples, seeds)
+    estimates = replicate(task, estimator, gain, critic, samples, seeds, model)
     mean = estimates.mean(axis=0)
     if not np.any(mean):
         raise FloatingPointError(

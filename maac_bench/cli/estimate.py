@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,15 @@ from torch import Tensor
 
 import analytic
 from analytic.lqg import Array
+from maac_bench.cli.scores import AtHorizon, describe, frame, table
 from maac_bench.estimators import Estimator, EstimatorNoise, Settings, make_estimator
 from maac_bench.estimators.base import CriticRole
 from maac_bench.names import speaking
-from maac_bench.scoring import Score, cosine, expectation, score
+from maac_bench.scoring import expectation, score
 from maac_bench.streams import Streams
-from maac_bench.tasks import make_task, require_its_lqg, require_lqg
+from maac_bench.tasks import Task, make_task, require_its_lqg, require_lqg
 from maac_bench.types import Gradient, Policy, Problem
+from reports.files import require_file, write_csv
 
 _CRITIC_SHARE = 0.5
 # Standard errors, of as many estimates at least: not seen by chance.
@@ -32,8 +36,9 @@ class Estimate:
     """which task; `maac-bench list` names them (your own: module:Name)"""
     estimator: str = "pathwise"
     """which estimator; `maac-bench list` names them (your own: module:name)"""
-    horizon: int | None = None
-    """H, the number of transitions before the critic (or the cut); default: 4, of dpg 0"""
+    horizon: tuple[int, ...] = ()
+    """H, the number of transitions before the critic (or the cut); several give a table;
+    default: 4, of dpg 0"""
     terminal_samples: int = 1
     """actions averaged in the terminal value"""
     smoothing: float = 0.01
@@ -46,55 +51,54 @@ class Estimate:
     """the policy's gain as a share of the optimal one"""
     critic_share: float = _CRITIC_SHARE
     """the gain whose exact Q-function is the critic, likewise; equal to gain_share: exact critic"""
+    model_scale: float = 1.0
+    """A of the dynamics that are rolled out, as a multiple of the true one; 1: the true dynamics"""
     seed: int = 0
     """first seed; replicates take consecutive ones"""
+    out: Path | None = None
+    """CSV for the scores, a row per H"""
 
     def execute(self) -> None:
-        """Print the score."""
+        """Print the scores."""
         for name in ("samples", "replicates"):
             if getattr(self, name) < 2:
                 raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}")
+        if len(set(self.horizon)) < len(self.horizon):
+            raise ValueError(f"horizon has a value twice: {self.horizon}")
         task = make_task(self.task)
-        settings = Settings(
-            horizon=Settings().horizon if self.horizon is None else self.horizon,
-            terminal_samples=self.terminal_samples,
-            smoothing=self.smoothing,
-        )
-        estimator = make_estimator(self.estimator, settings)
-        if self.horizon not in (None, estimator.settings.horizon):
-            raise ValueError(f"{self.estimator} has no use for horizon: leave it at its default")
-        if estimator.critic_role == "none" and self.critic_share != _CRITIC_SHARE:
+        estimators = [self._estimator(horizon) for horizon in self.horizon or (None,)]
+        role = estimators[0].critic_role
+        if role == "none" and self.critic_share != _CRITIC_SHARE:
             raise ValueError(f"{self.estimator} has no critic: leave critic_share at its default")
         lqg = require_lqg(task)
         if ":" in self.task:
             require_its_lqg(task)
         gain, _ = self._evaluated(lqg, "gain_share")
-        if estimator.critic_role == "none":
-            critic = analytic.QuadraticCritic(np.zeros((lqg.n + lqg.m,) * 2))
-        else:
-            _, values = self._evaluated(lqg, "critic_share")
-            critic = analytic.QuadraticCritic(values.G, values.d)
-        try:
-            result = score(
-                task,
-                _Named(self.estimator, estimator) if ":" in self.estimator else estimator,
-                gain=gain,
-                critic=critic,
-                samples=self.samples,
-                seeds=range(self.seed, self.seed + self.replicates),
-            )
-        except (ValueError, FloatingPointError):
-            raise
-        except Exception as error:  # whatever the functions of the user's own row raise
-            if ":" not in self.task:
-                raise
-            raise ValueError(
-                f"task {self.task!r} fails: {type(error).__name__}: {error}"
-            ) from error
-        expected = expectation(estimator, lqg, gain, critic)
-        print(describe(result, expected))
-        if expected is not None and self.replicates >= _ENOUGH:
-            self._say_if_unlikely(result, expected, estimator.critic_role)
+        critic = self._critic(lqg, role)
+        model = self._model(lqg, estimators)
+        if self.out is not None:
+            require_file(self.out)
+        scores = [self._scored(task, one, gain, critic, model) for one in estimators]
+        print(self._described(role))
+        print(describe(scores[0]) if len(scores) == 1 else table(scores))
+        for one in scores:
+            self._say_if_unlikely(one, role)
+        if self.out is not None:
+            left_out = ("horizon", "seed", "out")
+            given = {name: value for name, value in asdict(self).items() if name not in left_out}
+            write_csv(frame(scores, {**given, "random_seed": self.seed}), self.out)
+
+    def _estimator(self, horizon: int | None) -> Estimator:
+        """At one H; ValueError for a setting that it has no use for."""
+        settings = Settings(
+            horizon=Settings().horizon if horizon is None else horizon,
+            terminal_samples=self.terminal_samples,
+            smoothing=self.smoothing,
+        )
+        estimator = make_estimator(self.estimator, settings)
+        if horizon not in (None, estimator.settings.horizon):
+            raise ValueError(f"{self.estimator} has no use for horizon: leave it at its default")
+        return estimator
 
     def _evaluated(self, lqg: analytic.LQG, share: str) -> tuple[Array, analytic.Evaluation]:
         """The gain that an option asks for, and its values; ValueError naming the option."""
@@ -105,10 +109,69 @@ class Estimate:
         except ValueError as error:
             raise ValueError(f"{share} {asked:g}: {error}") from error
 
-    def _say_if_unlikely(self, result: Score, expected: Array, role: CriticRole) -> None:
+    def _critic(self, lqg: analytic.LQG, role: CriticRole) -> analytic.QuadraticCritic:
+        """The exact Q-function of a gain; zero for an estimator that has none."""
+        if role == "none":
+            return analytic.QuadraticCritic(np.zeros((lqg.n + lqg.m,) * 2))
+        _, values = self._evaluated(lqg, "critic_share")
+        return analytic.QuadraticCritic(values.G, values.d)
+
+    def _model(self, lqg: analytic.LQG, estimators: list[Estimator]) -> analytic.LinearModel | None:
+        """The wrong dynamics that are asked for; None: the true ones."""
+        if self.model_scale == 1.0:
+            return None
+        if not any(one.settings.horizon for one in estimators):
+            raise ValueError("H = 0 asks no model: leave model_scale at its default")
+        if not math.isfinite(self.model_scale):
+            raise ValueError(f"model_scale must be finite, got {self.model_scale}")
+        return analytic.LinearModel(self.model_scale * lqg.A, lqg.B, lqg.W)
+
+    def _scored(
+        self,
+        task: Task,
+        estimator: Estimator,
+        gain: Array,
+        critic: analytic.QuadraticCritic,
+        model: analytic.LinearModel | None,
+    ) -> AtHorizon:
+        try:
+            result = score(
+                task,
+                _Named(self.estimator, estimator) if ":" in self.estimator else estimator,
+                gain=gain,
+                critic=critic,
+                samples=self.samples,
+                seeds=range(self.seed, self.seed + self.replicates),
+                model=model,
+            )
+        except (ValueError, FloatingPointError):
+            raise
+        except Exception as error:  # whatever the functions of the user's own row raise
+            if ":" not in self.task:
+                raise
+            raise ValueError(
+                f"task {self.task!r} fails: {type(error).__name__}: {error}"
+            ) from error
+        expected = expectation(estimator, require_lqg(task), gain, critic, model)
+        return AtHorizon(estimator.settings.horizon, result, expected)
+
+    def _described(self, role: CriticRole) -> str:
+        """What was scored, in a line."""
+        critic = f"exact, of {self.critic_share:g} times the optimal gain"
+        if role == "none":
+            critic = "none"
+        elif self.critic_share == self.gain_share:
+            critic = "the policy's exact one"
+        model = "the true one" if self.model_scale == 1.0 else f"A times {self.model_scale:g}"
+        return (
+            f"policy: {self.gain_share:g} times the optimal gain; model: {model}; critic: "
+            f"{critic}; {self.replicates} estimates of {self.samples} samples"
+        )
+
+    def _say_if_unlikely(self, scored: AtHorizon, role: CriticRole) -> None:
         """A line where an estimate's mean is not what it is said to estimate, and why it may be."""
-        distance = np.linalg.norm(result.mean - expected) / np.linalg.norm(result.truth)
-        if distance <= max(_UNLIKELY * result.bias_error, _ROUNDING):
+        error = scored.score.bias_error
+        if self.replicates < _ENOUGH or not scored.distance > max(_UNLIKELY * error, _ROUNDING):
             return
         if ":" in self.estimator:
             reason = f"the critic_role {role!r} says it estimates; one with another mean says 'own'"
@@ -117,8 +180,8 @@ class Estimate:
         else:
             reason = "it estimates: the row's true start states may not be those of its lqg"
         print(
-            f"the mean estimate is {distance:.3g} ± {result.bias_error:.2g} of the gradient's "
-            f"length from what {reason}"
+            f"the mean estimate at H = {scored.horizon} is {scored.distance:.3g} ± {error:.2g} of "
+            f"the gradient's length from what {reason}"
         )
 
 
@@ -149,31 +212,3 @@ class _Named:
         with speaking(f"estimator {self.name!r}"):
             found: Any = self.own.gradient(problem, policy, start, noise)
             return (found,) if isinstance(found, Tensor) else tuple(found)
-
-
-def describe(result: Score, expected: Array | None) -> str:
-    """A score as readable lines.
-
-    Args:
-        result: from `scoring.score`.
-        expected: the estimator's exact mean, from `scoring.expectation`; None: not known.
-    """
-    exact_bias = exact_cosine = ""
-    if expected is not None:
-        bias = np.linalg.norm(expected - result.truth) / np.linalg.norm(result.truth)
-        exact_bias = f", in expectation {bias:.4g}"
-        exact_cosine = f", in expectation {cosine(expected, result.truth):.4f}"
-    with np.printoptions(precision=4, suppress=True, threshold=20, edgeitems=4):
-        return "\n".join(
-            [
-                f"exact gradient of the return   {result.truth}",
-                f"gradient that it estimates     {'its own' if expected is None else expected}",
-                f"mean estimate                  {result.mean}",
-                f"bias / |gradient|              {result.bias:.4g} ± {result.bias_error:.2g}"
-                f"{exact_bias}",
-                f"cosine to the exact gradient   {result.cosine:.4f} ± {result.cosine_error:.2g}"
-                f"{exact_cosine}",
-                f"std per sample / |gradient|    {result.spread:.4g}",
-                f"error of one estimate          {result.rms_error:.4g} (relative, RMS)",
-            ]
-        )

@@ -16,7 +16,11 @@ from maac_bench.names import import_module_of, lookup, make, module_file
 from maac_bench.tasks.base import Task, TensorDynamics, never, require_lqg, require_true
 from maac_bench.tasks.drawing import cart_pole_lines, double_integrator_lines, pendulum_lines
 from maac_bench.tasks.gymnasium_v5 import V5_OPTIONS, V5_TASKS, v5_task
-from maac_bench.tasks.linear_quadratic import LinearGaussianDynamics, linear_quadratic_task
+from maac_bench.tasks.linear_quadratic import (
+    LinearGaussianDynamics,
+    linear_dynamics,
+    linear_quadratic_task,
+)
 from maac_bench.tasks.mujoco_paper import EPISODE_STEPS, PAPER_TASKS, paper_task
 from maac_bench.tasks.mujoco_warnings import install as _install_warnings
 from maac_bench.tasks.own import (
@@ -42,6 +46,7 @@ __all__ = [
     "Task",
     "TensorDynamics",
     "TrainingTask",
+    "linear_dynamics",
     "linear_quadratic_task",
     "make_env",
     "make_task",

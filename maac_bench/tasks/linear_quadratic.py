@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analytic import LQG
+from analytic import LQG, LinearModel
 from analytic.lqg import matrix_root
 from maac_bench.streams import Streams
 from maac_bench.tasks.base import Task, TensorDynamics, never
@@ -45,9 +45,13 @@ def linear_quadratic_task(name: str, lqg: LQG) -> Task:
     def start(streams: Streams, count: int) -> Tensor:
         return streams.normal(count, lqg.n) @ start_factor.mT
 
-    dynamics = LinearGaussianDynamics(_tensor(lqg.A), _tensor(lqg.B), _tensor(matrix_root(lqg.W)))
-    true = TensorDynamics(dynamics, start)
+    true = TensorDynamics(linear_dynamics(LinearModel(lqg.A, lqg.B, lqg.W)), start)
     return Task(name, lqg.n, lqg.m, lqg.gamma, reward, never, true, lqg)
+
+
+def linear_dynamics(model: LinearModel) -> LinearGaussianDynamics:
+    """A linear model in torch's default precision."""
+    return LinearGaussianDynamics(_tensor(model.A), _tensor(model.B), _tensor(matrix_root(model.W)))
 
 
 def _tensor(matrix: np.ndarray) -> Tensor:

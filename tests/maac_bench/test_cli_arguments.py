@@ -85,7 +85,7 @@ def test_every_option_of_an_estimate_arrives(monkeypatch, estimator, own, settin
     monkeypatch.setattr("maac_bench.cli.estimate.score", spy)
     options = ["--task", "maac_bench/RandomLQG6-v0", "--estimator", estimator, "--horizon", "3"]
     options += ["--samples", "8", "--replicates", "5", "--seed", "7"]
-    options += ["--gain-share", "0.25", "--critic-share", "0.75", *own]
+    options += ["--gain-share", "0.25", "--critic-share", "0.75", "--model-scale", "0.5", *own]
     assert main(["estimate", *options]) == 0
     ((task, estimator, given),) = seen
     assert task.name == "maac_bench/RandomLQG6-v0"
@@ -95,6 +95,8 @@ def test_every_option_of_an_estimate_arrives(monkeypatch, estimator, own, settin
     np.testing.assert_allclose(given["gain"], 0.25 * best)
     stale = analytic.evaluate(require_lqg(task), 0.75 * best)
     np.testing.assert_allclose(given["critic"].G, stale.G)
+    np.testing.assert_array_equal(given["model"].A, 0.5 * require_lqg(task).A)
+    np.testing.assert_array_equal(given["model"].B, require_lqg(task).B)
 
 
 def test_a_horizon_that_an_estimator_does_not_use_is_refused_whatever_it_is(capsys):
@@ -109,9 +111,9 @@ def test_a_horizon_that_an_estimator_does_not_use_is_refused_whatever_it_is(caps
 
 
 def test_an_option_of_another_command_is_named_in_a_short_line(capsys):
-    assert main(["estimate", "--out", "table.csv"]) == 2
+    assert main(["estimate", "--figure", "curves.png"]) == 2
     error = capsys.readouterr().err
-    assert "--out" in error
+    assert "--figure" in error
     assert len(error) < 200
 
 

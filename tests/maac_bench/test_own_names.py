@@ -23,7 +23,7 @@ def test_an_lqg_and_an_estimator_of_ones_own_are_scored(capsys, module):
         arguments = ("--task", f"{module}:Three-v0", "--estimator", name)
         status, output, _ = estimate(capsys, *arguments)
         assert status == 0
-        lines = output.splitlines()
+        _, *lines = output.splitlines()
         assert len(numbers(lines[0])) == 3
         found.append(numbers(lines[2]))
     assert lines[1] == "gradient that it estimates     its own"
