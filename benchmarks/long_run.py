@@ -54,8 +54,8 @@ def measure(task: str, config: Config, episodes: int, folder: Path) -> list[dict
     settings = RunSettings(task, ALGORITHM, (SEED,), episodes, folder)
     train(settings, aged, {"commit": provenance.commit()})
     last = {name: float(value) for name, value in read_metrics(folder, SEED)[-1].items()}
-    megabytes = 1e6 if sys.platform == "darwin" else 1e3
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / megabytes
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
     saved = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     rows: list[dict[str, object]] = [
         {"quantity": "peak_memory", "value": peak, "unit": "MB"},

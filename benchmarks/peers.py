@@ -30,7 +30,7 @@ def versions() -> dict[str, str]:
 
 def rows() -> list[Row]:
     """Ours and those of the two that are installed: `pip install maac-bench[peers]`."""
-    trainer = ready_trainer("sac", 1, "paper", compiled=True)
+    trainer = ready_trainer("sac", 1, compiled=True)
 
     def ours() -> None:
         with fast_products():  # as training does; the peers do not

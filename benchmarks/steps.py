@@ -16,32 +16,33 @@ from benchmarks.floor import Row, measured
 from maac_bench.ensemble_training import likelihood_gradient
 from maac_bench.fusion import fuse
 from maac_bench.presets import preset
-from maac_bench.sizes import Size
 from maac_bench.tasks import make_training_task
 from maac_bench.trainer import Trainer
 
 TASK = "maac_bench/HalfCheetah-v0"
-_RANDOM_STEPS = 1000
 
 
 def ready_trainer(
     algorithm: str,
     seeds: int,
-    size: Size,
     compiled: bool,
     device: str = "cpu",
-    target_members: int = 0,
+    target_members: int | None = None,
 ) -> Trainer:
-    """A trainer that has filled its replay and fitted a model for an epoch."""
-    config = preset(algorithm, TASK, size)
+    """A trainer of the paper's size with an episode of replay and a model fitted for an epoch.
+
+    target_members: as in the configuration; None: the preset's.
+    """
+    config = preset(algorithm, TASK, "paper")
+    if target_members is not None:
+        config = replace(config, critic=replace(config.critic, target_members=target_members))
     config = replace(
         config,
-        critic=replace(config.critic, target_members=target_members),
+        evaluations=0,
         model=replace(config.model, max_epochs=1),
         data=replace(config.data, random_rollouts=1, updates_per_step=0),
     )
-    task = make_training_task(TASK)._replace(steps=_RANDOM_STEPS)
-    trainer = Trainer(task, config, range(seeds), device)
+    trainer = Trainer(make_training_task(TASK), config, range(seeds), device)
     trainer.rollout()
     trainer.prepare()
     if compiled:
@@ -53,19 +54,18 @@ def measure(
     name: str,
     algorithm: str,
     seeds: int = 1,
-    size: Size = "paper",
     compiled: bool = True,
-    target_members: int = 0,
+    target_members: int | None = None,
 ) -> Row:
-    """One preset's row; `target_members` as in the configuration."""
-    trainer = ready_trainer(algorithm, seeds, size, False, target_members=target_members)
+    """One preset's row; `target_members` as for `ready_trainer`."""
+    trainer = ready_trainer(algorithm, seeds, compiled=False, target_members=target_members)
     step: Callable[[], object] = trainer.update
     return measured(name, step, prepare=trainer.compile if compiled else None)
 
 
 def measure_fit(name: str, compiled: bool) -> Row:
     """The row of one gradient of the ensemble's likelihood, 256 samples per member."""
-    trainer = ready_trainer("maac", 1, "paper", compiled=False)
+    trainer = ready_trainer("maac", 1, compiled=False)
     ensemble = trainer.imagination.model
     assert ensemble is not None
     leaves = ensemble.replace([p.detach().requires_grad_() for p in ensemble.parameters])

@@ -28,8 +28,6 @@ def _require(config: object, low: float, *names: str) -> None:
 
 def _require_net(net: Layers, learning_rate: float) -> None:
     require_layers(net)
-    if not net.hidden or min(net.hidden) < 1:
-        raise ValueError(f"hidden must be positive layer widths, got {net.hidden}")
     if not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
 
@@ -216,23 +214,26 @@ class Config:
         """Refuse values that do not fit each other."""
         require_whole(self)
         _require(self, 0, "evaluations")
-        _require_net(self.model, self.model.learning_rate)
         if self.discount is not None and not 0 <= self.discount < 1:
             raise ValueError(f"discount must lie in [0, 1), got {self.discount}")
         if self.critic.target_members > self.model.serving:
             raise ValueError(
-                f"target_members {self.critic.target_members} exceeds the ensemble's "
+                f"critic.target_members {self.critic.target_members} exceeds the ensemble's "
                 f"{self.model.serving} members that serve"
             )
         if self.critic.target == "steve" and self.expansion_horizon and self.critic.count < 2:
             raise ValueError(
-                "target steve weighs candidates by their spread, and that of one critic without "
-                "model steps is 0: count must be at least 2"
+                "critic.target steve weighs candidates by their spread, and that of one critic "
+                "without model steps is 0: critic.count must be at least 2"
             )
         if self.critic.target == "path" and not self.actor.horizon:
-            raise ValueError("target path follows the actor's rollout: horizon must be at least 1")
+            raise ValueError(
+                "critic.target path follows the actor's rollout: actor.horizon must be at least 1"
+            )
         if self.critic.target == "path" and self.discount == 0:
-            raise ValueError("target path closes a rollout by its critics: discount must not be 0")
+            raise ValueError(
+                "critic.target path closes a rollout by its critics: discount must not be 0"
+            )
 
     @property
     def expansion_horizon(self) -> int:

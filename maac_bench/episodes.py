@@ -25,10 +25,9 @@ _RESULTS = ("observation", "reward", "terminated", "truncated", "info")
 class EnvStep(NamedTuple):
     """What one step of every environment gave.
 
-    state, next_state [seeds, n]; reward, terminated, truncated [seeds].
+    next_state [seeds, n]; reward, terminated, truncated [seeds].
     """
 
-    state: Array
     next_state: Array
     reward: Array
     terminated: NDArray[np.bool_]
@@ -77,7 +76,7 @@ class Episodes:
             active: which to step, [seeds]; the others stand still with reward 0.
         """
         seeds = len(self._envs)
-        before, following = self.current(), self.current()
+        following = self.current()
         reward = np.zeros(seeds, np.float32)
         terminated, truncated = np.zeros(seeds, np.bool_), np.zeros(seeds, np.bool_)
         for k in range(seeds) if active is None else np.flatnonzero(active).tolist():
@@ -88,7 +87,7 @@ class Episodes:
             self.age[k] = 0 if ended else self.age[k] + 1
             self.count[k] += int(ended)
             self._ready[k] = not ended
-        return EnvStep(before, following, reward, terminated, truncated)
+        return EnvStep(following, reward, terminated, truncated)
 
     def rewind(self) -> None:
         """Give up the episodes under way: the next step begins new ones."""

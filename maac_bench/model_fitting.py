@@ -13,7 +13,7 @@ from maac_bench.checks import require_finite, require_positive, require_whole
 from maac_bench.dynamics import Ensemble, init_ensemble
 from maac_bench.early_stopping import EarlyStopping
 from maac_bench.ensemble_training import LikelihoodGradient, Trainees, likelihood_gradient
-from maac_bench.nets import NO_SPREAD, Normalizer, fit_normalizer
+from maac_bench.nets import NO_SPREAD, Normalizer, fit_normalizer, require_layers
 from maac_bench.replay import take_rows
 from maac_bench.streams import StreamFactory, Streams
 from maac_bench.types import Transition
@@ -57,6 +57,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         """Refuse sizes and rates that cannot train."""
         require_whole(self)
+        require_layers(self)
         require_positive(self, "members", "batch_size", "max_epochs", "patience", "learning_rate")
         if not 0 < self.validation < 1:
             raise ValueError(f"validation must lie between 0 and 1, got {self.validation}")

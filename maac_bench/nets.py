@@ -127,7 +127,7 @@ def init_mlp(
         layers: what is in between.
 
     Raises:
-        ValueError: unknown activation or precision.
+        ValueError: widths that are not positive, or an unknown activation or precision.
     """
     require_layers(layers)
     member_axis = () if members is None else (members,)
@@ -142,7 +142,9 @@ def init_mlp(
 
 
 def require_layers(layers: Layers) -> None:
-    """ValueError that names the choices where activation or precision is none of them."""
+    """ValueError for widths that are not positive, or an unknown activation or precision."""
+    if not layers.hidden or min(layers.hidden) < 1:
+        raise ValueError(f"hidden must be positive layer widths, got {layers.hidden}")
     for kind, name, known in (
         ("activation", layers.activation, ACTIVATIONS),
         ("precision", layers.precision, PRECISIONS),

@@ -146,11 +146,11 @@ def draw_terminal(problem: Problem, policy: Policy, state: Tensor, noise: Tensor
     Raises:
         ValueError: noise of another batch than the states, or critics without an axis in front.
     """
-    _broadcast(state.shape[:-1], noise.shape[:-2])
+    batch = _broadcast(state.shape[:-1], noise.shape[:-2])
     once = state.unsqueeze(-2)
     # One state, K actions: the policy's net works on the state once.
     action = policy.sample(once, noise)
-    each = once.expand(*noise.shape[:-1], state.shape[-1])
+    each = once.expand(*batch, noise.shape[-2], state.shape[-1])
     values = problem.critic(each, action.value)
     if values.dim() != each.dim():
         raise ValueError(

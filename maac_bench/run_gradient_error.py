@@ -66,6 +66,8 @@ class Measurement:
     def __post_init__(self) -> None:
         """Refuse what gives no numbers."""
         require_whole(self)
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {self.seed}")
         if self.samples < 4:
             raise ValueError(f"samples must be at least 4, got {self.samples}")
         if self.through not in typing.get_args(Through):

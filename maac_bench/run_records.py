@@ -13,7 +13,8 @@ from typing import Any
 from maac_bench.config import from_dict, leaves, to_dict
 from maac_bench.run_files import read_record
 
-_OPTIONS = {"compiled": "--compile", "algorithm": "--algo", "seeds": "--seeds", "task": "--task"}
+_OPTIONS = {"task": "--task", "algorithm": "--algo", "seeds": "--seeds", "compiled": "--compile"}
+_MOST_NAMED = 4
 
 
 def read_identity(path: Path) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def read_evaluations(path: Path, seed: int) -> list[dict[str, str]]:
 
 
 def require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
-    """ValueError naming the first setting in which two identities differ.
+    """ValueError naming the settings in which two identities differ, what was asked for first.
 
     Args:
         old: of the run in `path`, perhaps of an earlier version.
@@ -125,13 +126,29 @@ def require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> 
         path: run directory.
     """
     before, after = leaves(_upgraded(old)), leaves(_upgraded(new))
-    for name in sorted(before.keys() | after.keys()):
-        if before.get(name) != after.get(name):
-            there, here = before.get(name), after.get(name)
-            raise ValueError(
-                f"{path} holds another run: {_OPTIONS.get(name, name)} is {there!r} there and "
-                f"{here!r} here; choose another directory"
-            )
+    names = [*_OPTIONS, *sorted((before.keys() | after.keys()) - _OPTIONS.keys())]
+    differing = [name for name in names if before.get(name) != after.get(name)]
+    if differing:
+        values = {name: (_value(before.get(name)), _value(after.get(name))) for name in differing}
+        said = [
+            f"{_option(name)} is {there} there and {here} here"
+            for name, (there, here) in list(values.items())[:_MOST_NAMED]
+        ]
+        if len(differing) > _MOST_NAMED:
+            said.append(f"{len(differing) - _MOST_NAMED} more settings differ")
+        raise ValueError(f"{path} holds another run: {', '.join(said)}; choose another directory")
+
+
+def _option(name: str) -> str:
+    """What a setting is called on the command line."""
+    return _OPTIONS.get(name) or "--" + name.removeprefix("config.").replace("_", "-")
+
+
+def _value(value: object) -> str:
+    """As it is given there."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _upgraded(identity: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ from maac_bench.names import module_digests
 from maac_bench.products import fast_products
 from maac_bench.run import RunDirectory
 from maac_bench.run_checkpoints import MOST_ROLLOUTS, load_checkpoint
+from maac_bench.run_records import read_identity
 from maac_bench.tasks import TrainingTask, make_training_task, own_remarks
 from maac_bench.trainer import Row, Trainer
 
@@ -88,6 +89,28 @@ def _missing_to_compile() -> str | None:
     return None
 
 
+def _compiled(settings: RunSettings) -> bool:
+    """Whether updates are fused: as asked for, as the run has it, or where that is possible.
+
+    Raises:
+        ValueError: they are to be, and something for it is missing.
+    """
+    missing, wish = _missing_to_compile(), settings.compiled
+    if wish is None and (settings.out / "config.json").exists():
+        held = read_identity(settings.out).get("compiled", False)
+        if held and missing:
+            raise ValueError(
+                f"{settings.out} holds a run with fused updates, and there is no {missing} here: "
+                "install it to go on"
+            )
+        return bool(held)
+    if wish and missing:
+        raise ValueError(f"compile yes needs what is not found here: a {missing}")
+    if wish is None and missing:
+        tqdm.write(f"no {missing} found: the update runs unfused, at about half the speed")
+    return missing is None if wish is None else wish
+
+
 def _replaced(training: TrainingTask, config: Config, device: str) -> Iterator[str]:
     """Which of the user's wishes give way to another setting or the device, a line each."""
     task = training.task
@@ -115,14 +138,7 @@ def train(settings: RunSettings, config: Config, provenance: dict[str, Any]) -> 
     training_task = make_training_task(settings.task)
     for remark in (*own_remarks(training_task), *_replaced(training_task, config, settings.device)):
         tqdm.write(remark)
-    compiled = settings.compiled
-    missing = _missing_to_compile()
-    if compiled is None:
-        compiled = missing is None
-        if missing:
-            tqdm.write(f"no {missing} found: the update runs unfused, at about half the speed")
-    elif compiled and missing:
-        raise ValueError(f"compile yes needs what is not found here: a {missing}")
+    compiled = _compiled(settings)
     identity = {
         "task": settings.task,
         "algorithm": settings.algorithm,

@@ -30,3 +30,10 @@ def reach(run: RunDirectory, rollout: int, keep_every: int = 0) -> None:
 
 def newest(path: Path, suffix: str = ".json") -> Path:
     return sorted((path / "checkpoint").glob(f"*{suffix}"))[-1]
+
+
+def begin(opened, path, identity=IDENTITY):
+    """Leave a run that has a rollout."""
+    run = opened(path, identity)
+    run.log(rows_of_rollout(1))
+    run.close()

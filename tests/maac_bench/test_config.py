@@ -298,7 +298,7 @@ def test_rows_from_the_model_follow_its_share():
         (lambda: Config(evaluations=-1), "evaluations must be at least 0, got -1"),
         (
             lambda: Config(critic=CriticSettings(target_members=9), model=ModelConfig(members=8)),
-            "target_members 9 exceeds the ensemble's 8 members that serve",
+            "critic.target_members 9 exceeds the ensemble's 8 members that serve",
         ),
         (
             lambda: Config(critic=CriticSettings(target_members=3), model=ModelConfig(elites=2)),

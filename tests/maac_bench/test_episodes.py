@@ -104,11 +104,11 @@ def test_start_states_depend_on_seed_episode_and_purpose_alone():
 
 def test_inactive_seeds_stand_still():
     episodes = counters(5, 5)
-    episodes.begin()
+    before = episodes.begin()
     step = episodes.step(np.zeros((2, 1), np.float32), np.array([False, True]))
     assert step.reward.tolist() == [0.0, 1.0]
     assert step.next_state[:, 1].tolist() == [0.0, 1.0]
-    assert np.array_equal(step.next_state[0], step.state[0])
+    assert np.array_equal(step.next_state[0], before[0])
     assert episodes.age == [0, 1]
     assert np.array_equal(episodes.begin(), step.next_state), "standing still is no new episode"
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from maac_bench.objectives.pathwise import actor_terms
-from maac_bench.rollout import draw_rollout_noise, rollout, transitions
+from maac_bench.rollout import draw_rollout_noise, draw_terminal, rollout, transitions
 from maac_bench.streams import Streams
 from tests.maac_bench.agents import tagged_model
 from tests.maac_bench.problems import make_case
@@ -150,3 +150,16 @@ def test_a_reward_that_is_the_same_for_all_may_be_one_number():
         data = transitions(same, found)
         assert data.reward.shape == data.state.shape[:-1]
         assert (data.reward == 2.0).all()
+
+
+@pytest.mark.parametrize("batch", [(1, 5), (2, 1), (1, 1), (2, 5)])
+def test_terminal_actions_share_noise_along_axes_of_one(batch):
+    case, problem, _, _ = run(batch=5)
+    state = torch.randn(2, 5, 3)
+    noise = torch.randn(*batch, 4, 2)
+    shared = draw_terminal(problem, case.policy, state, noise)
+    each = draw_terminal(problem, case.policy, state, noise.expand(2, 5, 4, 2))
+    assert shared.values.shape == (*each.values.shape[:1], 2, 5, 4)
+    torch.testing.assert_close(shared.values, each.values)
+    with pytest.raises(ValueError, match="does not fit start states of batch"):
+        draw_terminal(problem, case.policy, state, torch.randn(2, 3, 4, 2))

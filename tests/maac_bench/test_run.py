@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from maac_bench.run_files import write_text
 from maac_bench.run_records import changed_modules, read_identity
-from tests.maac_bench.runs import CONFIG, IDENTITY, newest, reach, rows_of_rollout
+from tests.maac_bench.runs import IDENTITY, begin, newest, reach, rows_of_rollout
 
 
 def test_tensorboard_counts_environment_steps_and_forgets_what_is_made_again(opened, tmp_path):
@@ -45,86 +45,6 @@ def test_a_directory_is_free_again_however_its_process_ends(opened, tmp_path):
         process.kill()
         process.wait()
         opened(tmp_path)
-
-
-def begin(opened, path, identity=IDENTITY):
-    """Leave a run that has a rollout."""
-    run = opened(path, identity)
-    run.log(rows_of_rollout(1))
-    run.close()
-
-
-def test_another_configuration_is_refused_and_named(opened, tmp_path):
-    begin(opened, tmp_path)
-    other = {**IDENTITY, "config": {**CONFIG, "actor": {**CONFIG["actor"], "horizon": 2}}}
-    with pytest.raises(ValueError, match=r"config\.actor\.horizon is 4 there and 2 here"):
-        opened(tmp_path, other)
-    opened(tmp_path, json.loads(json.dumps(IDENTITY)))
-
-
-def test_a_directory_in_which_nothing_was_trained_is_free_for_another(opened, tmp_path):
-    """One that ended in its first rollout, for want of memory perhaps."""
-    opened(tmp_path).close()
-    other = {**IDENTITY, "seeds": [7]}
-    opened(tmp_path, other, {"commit": "later"}).close()
-    assert read_identity(tmp_path)["seeds"] == [7]
-    assert json.loads((tmp_path / "provenance.json").read_text())["commit"] == "later"
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ({"device": "cuda"}, {}, "device is 'cuda' there and None here"),
-        ({}, {"device": "cuda"}, "device is None there and 'cuda' here"),
-    ],
-)
-def test_what_only_one_of_two_runs_has_is_a_difference(opened, tmp_path, old, new, message):
-    begin(opened, tmp_path, IDENTITY | old)
-    with pytest.raises(ValueError, match=message):
-        opened(tmp_path, IDENTITY | new)
-    opened(tmp_path, IDENTITY | old)
-
-
-def test_a_run_from_before_a_field_existed_goes_on_with_its_default(opened, tmp_path):
-    begin(opened, tmp_path)
-    stored = json.loads((tmp_path / "config.json").read_text())
-    del stored["config"]["model"]["elites"]
-    (tmp_path / "config.json").write_text(json.dumps(stored))
-    changed = {**IDENTITY, "config": {**CONFIG, "model": {**CONFIG["model"], "elites": 2}}}
-    with pytest.raises(ValueError, match=r"config\.model\.elites is 0 there and 2 here"):
-        opened(tmp_path, changed)
-    opened(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[]",
-        "{}",
-        '{"task": "t"}',
-        '{"task": "t", "algorithm": "a", "seeds": null}',
-        '{"task": "t", "algorithm": "a", "seeds": [0]}',
-        '{"task": "t", "algorithm": "a", "seeds": 3, "config": {}}',
-        '{"task": "t", "algorithm": "a", "seeds": [], "config": {}}',
-        '{"task": "t", "algorithm": "a", "seeds": null, "config": {}}',
-        '{"task": "t", "algorithm": "a", "seeds": [true], "config": {}}',
-        '{"task": 1, "algorithm": "a", "seeds": [0], "config": {}}',
-        '{"task": "t", "algorithm": "a", "seeds": [0], "config": 2}',
-    ],
-)
-def test_a_foreign_configuration_is_named(opened, tmp_path, text):
-    (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ValueError, match="names no task, algorithm, seeds and config"):
-        opened(tmp_path)
-
-
-def test_what_nothing_is_left_of_is_not_in_the_provenance(opened, tmp_path):
-    """A run killed before its first checkpoint is trained by whoever begins it again."""
-    for commit in ("abc", "def"):
-        run = opened(tmp_path, provenance={"commit": commit})
-        run.load()
-        run.close()
-    assert json.loads((tmp_path / "provenance.json").read_text()) == {"commit": "def"}
 
 
 def test_a_refused_run_does_not_keep_the_directory(opened, tmp_path):

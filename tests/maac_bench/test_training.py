@@ -78,6 +78,22 @@ def test_what_compiling_needs_is_said_before_it_is_tried(lack, message, tmp_path
     assert json.loads((tmp_path / "run" / "config.json").read_text())["compiled"] is False
 
 
+def test_a_run_goes_on_with_the_updates_that_it_has(tmp_path, monkeypatch):
+    """Whatever this machine could do, unless told otherwise."""
+    task, out = "maac_bench/Pendulum-v0", tmp_path / "run"
+    train(RunSettings(task, "sac", (0,), 1, out, compiled=False), tiny_config("sac"), {})
+    monkeypatch.setattr("maac_bench.training._missing_to_compile", lambda: None)
+    train(RunSettings(task, "sac", (0,), 2, out), tiny_config("sac"), {})
+    assert len(read_metrics(out, 0)) == 2
+    with pytest.raises(ValueError, match="--compile is no there and yes here"):
+        train(RunSettings(task, "sac", (0,), 2, out, compiled=True), tiny_config("sac"), {})
+    config = out / "config.json"
+    config.write_text(config.read_text().replace('"compiled": false', '"compiled": true'))
+    monkeypatch.setattr("maac_bench.training._missing_to_compile", lambda: "C++ compiler (g++)")
+    with pytest.raises(ValueError, match=r"run with fused updates, and there is no C\+\+ compiler"):
+        train(RunSettings(task, "sac", (0,), 3, out), tiny_config("sac"), {})
+
+
 def test_a_blank_choice_of_compiler_is_none(tmp_path, monkeypatch):
     """As C++'s builders leave it: the usual one is looked for."""
     monkeypatch.setenv("CXX", "  ")

@@ -308,7 +308,7 @@ def test_longer_runs_are_cut_to_the_profile(trained):
 def test_a_directory_with_another_run_is_refused(trained):
     other = replace(SAC, critic=replace(SAC.critic, learning_rate=1e-3))
     plan = [replace(run, config=other) for run in PROFILE.runs() if run.algorithm == "sac"]
-    message = r"holds another run: config.critic.learning_rate is 0.0003 there and 0.001 here"
+    message = r"holds another run: --critic.learning-rate is 0.0003 there and 0.001 here"
     with pytest.raises(ValueError, match=message):
         collect(plan, experiment(trained / "runs"))
     with pytest.raises(ValueError, match=message):
