@@ -15,7 +15,7 @@ from torch import Tensor
 
 from maac_bench.adam import adam_step, init_adam
 from maac_bench.config import Config
-from maac_bench.critics import init_critics, polyak
+from maac_bench.critics import NeuralCritics, init_critics, polyak
 from maac_bench.dynamics import NoDynamics
 from maac_bench.fusion import fuse
 from maac_bench.nets import Normalizer, init_mlp
@@ -160,10 +160,13 @@ class Agent:
         entropies = Interval(alpha * least, alpha * (m * math.log(2.0)))
         return soft_return_interval(world.rewards, entropies, world.discount)
 
+    def constant_critics(self) -> NeuralCritics:
+        """The critics, of which nothing is learned."""
+        return self.critics.replace([p.detach() for p in self.critics.parameters])
+
     def actor_terms(self, world: World, state: Tensor, noise: RolloutNoise) -> ActorTerms:
         """The actor's objective at `state`, differentiable in the policy alone."""
-        constant = self.critics.replace([p.detach() for p in self.critics.parameters])
-        problem = world.problem(world.dynamics, constant)
+        problem = world.problem(world.dynamics, self.constant_critics())
         return actor_terms(problem, self.policy, state, noise, self.config.actor.entropy)
 
     def actor_loss(self, terms: ActorTerms) -> Tensor:

@@ -230,10 +230,6 @@ class Config:
             raise ValueError(
                 "critic.target path follows the actor's rollout: actor.horizon must be at least 1"
             )
-        if self.critic.target == "path" and self.discount == 0:
-            raise ValueError(
-                "critic.target path closes a rollout by its critics: discount must not be 0"
-            )
 
     @property
     def expansion_horizon(self) -> int:

@@ -183,7 +183,7 @@ def reference_objective(
 
     trajectory = unroll(setting.true, act, start, noise.model)
     last = draw_terminal(setting.true, acting(length), trajectory.states[-1], noise.terminal)
-    value = h_step_return(trajectory, last.values)
+    value = h_step_return(trajectory, last.value)
     return value + setting.bonus(-path_entropy(trajectory, last.action, "path"))
 
 
@@ -244,6 +244,7 @@ def _cut(rollouts: Trajectory, horizon: int) -> Trajectory:
         rollouts.rewards[:horizon],
         rollouts.discounts[: horizon + 1],
         rollouts.reached[:horizon],
+        rollouts.ended[:horizon],
     )
 
 

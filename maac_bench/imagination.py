@@ -26,7 +26,7 @@ from maac_bench.replay import Replay, living
 from maac_bench.rollout import draw_rollout_noise, rollout, transitions
 from maac_bench.streams import StreamFactory, Streams
 from maac_bench.tasks import TrainingTask
-from maac_bench.types import Interval, Problem
+from maac_bench.types import Interval
 from maac_bench.world import World
 
 
@@ -63,10 +63,6 @@ class Imagination:
             task.discount if config.discount is None else config.discount,
             Interval(none, -none) if config.critic.bounded else None,
         )
-        if config.critic.target == "path" and self.world.discount == 0:
-            raise ValueError(
-                f"target path closes a rollout by its critics: {task.name}'s discount must not be 0"
-            )
         self.model: Ensemble | None = None
         self.fit: ModelReport | None = None
         self.outcome: LearnedOutcome | None = None
@@ -144,8 +140,6 @@ class Imagination:
         count = self.config.data.branch_transitions // length
         start = real.take(stream.integers(len(real), count)).state
         noise = draw_rollout_noise(stream, model, length, (count,), *self._sizes)
-        problem = Problem(model, self.world.reward, self.world.terminated, agent.targets, 1.0)
+        problem = self.world.problem(model, agent.targets)
         trajectory = rollout(problem, agent.policy, start, noise)
-        # With discount 1 the mask alone is left: 0 after termination.
-        alive = torch.cat(trajectory.discounts[:-1], dim=-1) > 0
-        self.data.add(living(transitions(problem, trajectory), alive))
+        self.data.add(living(transitions(trajectory), torch.cat(trajectory.alive, dim=-1)))

@@ -19,7 +19,7 @@ from maac_bench.checks import require_whole
 from maac_bench.objectives.pathwise import h_step_return
 from maac_bench.rollout import Act, draw_model_noise, unroll
 from maac_bench.streams import Streams
-from maac_bench.types import Action, ModelNoise, Problem
+from maac_bench.types import Action, ModelNoise
 from maac_bench.world import World
 
 
@@ -101,13 +101,7 @@ class Planner:
             raise ValueError(f"planning needs a model, and this run {reason}")
         self.parameters = agent.policy.parameters
         self._agent, self._settings, self._streams = agent, settings, streams
-        self._problem = Problem(
-            world.model._replace(noisy=False),
-            world.reward,
-            world.terminated,
-            agent.critics,
-            world.discount,
-        )
+        self._problem = world.problem(world.model._replace(noisy=False), agent.critics)
         self._plan: Tensor | None = None
 
     def mean_action(self, state: Tensor) -> Tensor:
@@ -154,7 +148,7 @@ class Planner:
         last = trajectory.states[-1]
         closing = self._problem.critic(last, self._agent.policy.mean_action(last))
         actions = torch.stack([action.value for action in trajectory.actions], dim=2)
-        return Candidates(actions, h_step_return(trajectory, closing.unsqueeze(-1)))
+        return Candidates(actions, h_step_return(trajectory, closing.amin(dim=0)))
 
     def _model_noise(self, count: int) -> list[ModelNoise]:
         n, dynamics = self._agent.sizes[0], self._problem.dynamics

@@ -122,12 +122,12 @@ def path_regression(
     path = rollout(problem, policy, start, noise)
     last = draw_terminal(problem, policy, path.states[-1], noise.terminal)
     closing = _clipped(last.value, interval, 1) - alpha * last.action.log_prob.mean(dim=-1)
-    targets = path_targets(path, closing, alpha)
+    targets = path_targets(path, closing, problem.discount, alpha)
     return Regression(
         torch.cat(path.states[:-1], dim=-2),
         torch.cat([step.value for step in path.actions], dim=-2),
         Target(torch.cat(targets, dim=-1), alpha.new_zeros(0, len(alpha))),
-        torch.cat(path.discounts[:-1], dim=-1) > 0,
+        torch.cat(path.alive, dim=-1),
     )
 
 

@@ -45,6 +45,7 @@ def unroll(problem: Problem, act: Act, start: Tensor, noise: Sequence[ModelNoise
     actions: list[Action] = []
     rewards: list[Tensor] = []
     reached: list[Tensor] = []
+    ends: list[Tensor] = []
     for t, model_noise in enumerate(noise):
         state = states[-1]
         action = act(t, state)
@@ -56,10 +57,16 @@ def unroll(problem: Problem, act: Act, start: Tensor, noise: Sequence[ModelNoise
         actions.append(action)
         rewards.append(_per_transition("rewards", reward, batch))
         reached.append(next_state)
+        ends.append(ended)
         states.append(torch.where(ended.unsqueeze(-1) >= 1.0, start, next_state))
         discounts.append(discounts[-1] * problem.discount * (1.0 - ended))
     return Trajectory(
-        tuple(states), tuple(actions), tuple(rewards), tuple(discounts), tuple(reached)
+        tuple(states),
+        tuple(actions),
+        tuple(rewards),
+        tuple(discounts),
+        tuple(reached),
+        tuple(ends),
     )
 
 
@@ -160,25 +167,19 @@ def draw_terminal(problem: Problem, policy: Policy, state: Tensor, noise: Tensor
     return Terminal(each, action, values)
 
 
-def transitions(problem: Problem, trajectory: Trajectory) -> Transition:
+def transitions(trajectory: Trajectory) -> Transition:
     """A rollout's steps as data, those after an end (from the start again) included.
 
     Rows are [*stack, H * batch, ...].
 
     The time axis is laid out behind the stack's: steps of one time stay together.
     """
-    states, following = trajectory.states[:-1], trajectory.reached
-    actions = [action.value for action in trajectory.actions]
-    ended = [
-        _per_transition("terminations", problem.terminated(s, a, s_next), reward.shape)
-        for s, a, s_next, reward in zip(states, actions, following, trajectory.rewards, strict=True)
-    ]
     return Transition(
-        state=torch.cat(states, dim=-2),
-        action=torch.cat(actions, dim=-2),
+        state=torch.cat(trajectory.states[:-1], dim=-2),
+        action=torch.cat([action.value for action in trajectory.actions], dim=-2),
         reward=torch.cat(trajectory.rewards, dim=-1),
-        next_state=torch.cat(following, dim=-2),
-        terminated=torch.cat(ended, dim=-1),
+        next_state=torch.cat(trajectory.reached, dim=-2),
+        terminated=torch.cat(trajectory.ended, dim=-1),
     )
 
 

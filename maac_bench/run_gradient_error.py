@@ -17,7 +17,7 @@ from maac_bench.checkpoint import Snapshot
 from maac_bench.checks import require_whole
 from maac_bench.config import from_dict
 from maac_bench.gradient_parts import PARTS, Gradients, Setting, Through, horizon_gradients
-from maac_bench.gradient_quality import OUTLIER, measure
+from maac_bench.gradient_quality import OUTLIER, Quality, measure
 from maac_bench.products import fast_products
 from maac_bench.rollout import draw_rollout_noise
 from maac_bench.run_checkpoints import require_checkpoint
@@ -26,10 +26,13 @@ from maac_bench.run_records import read_identity
 from maac_bench.streams import StreamFactory, Streams
 from maac_bench.tasks import TrainingTask, make_training_task
 from maac_bench.tasks.mujoco_dynamics import mujoco_dynamics
-from maac_bench.types import Dynamics, Gradient, Problem
+from maac_bench.types import Dynamics, Gradient
 from maac_bench.world import World
 
 _LARGEST_BLOCK = 8192  # rollouts in memory at a time
+
+_COLUMNS = ["task", "algo", "seed", "rollout", "through", "reference_steps", "horizon", "part"]
+_COLUMNS += ["samples", "replicates", "displacement"]
 
 SUMMARY = {
     "cosine": "cosine of the mean gradients",
@@ -143,15 +146,17 @@ def gradient_error(
         )
     # Seeds side by side.
     table = pd.concat(tables).sort_index(kind="stable").reset_index(drop=True)
-    table.insert(0, "task", identity["task"])
-    table.insert(1, "algo", identity["algorithm"])
-    table.insert(3, "rollout", snapshot.counters["rollouts"])
-    table.insert(4, "through", measurement.through)
-    table.insert(5, "reference_steps", measurement.reference_steps)
-    table.insert(8, "samples", measurement.samples)
-    table.insert(9, "replicates", measurement.rollouts)
-    table.insert(10, "displacement", measurement.displacement)
-    return table
+    table = table.assign(
+        task=identity["task"],
+        algo=identity["algorithm"],
+        rollout=snapshot.counters["rollouts"],
+        through=measurement.through,
+        reference_steps=measurement.reference_steps,
+        samples=measurement.samples,
+        replicates=measurement.rollouts,
+        displacement=measurement.displacement,
+    )
+    return table[[*_COLUMNS, *Quality._fields]]
 
 
 def _of_one_seed(
@@ -259,9 +264,8 @@ def _quality_table(
 
 def _setting(agent: Agent, world: World, model: Dynamics, true: Dynamics) -> Setting:
     """The run's objective on its model and on the true dynamics, with constant critics."""
-    critics = agent.critics.replace([p.detach() for p in agent.critics.parameters])
     policy = agent.policy.replace(tuple(p.detach() for p in agent.policy.parameters))
-    learned = Problem(model, world.reward, world.terminated, critics, world.discount)
+    learned = world.problem(model, agent.constant_critics())
     return Setting(
         learned,
         learned._replace(dynamics=true),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias
 
+import torch
 from torch import Tensor
 
 Gradient: TypeAlias = tuple[Tensor, ...]
@@ -80,7 +81,7 @@ class Trajectory(NamedTuple):
 
     states: H+1 of [..., n], s_t; the start state again after an end. actions: H. rewards: H of
     [...]. discounts: H+1 of [...], `gamma^t` and 0 once terminated. reached: H of [..., n], where
-    each transition led.
+    each transition led. ended: H of [...], 1.0 where it ended the episode.
     """
 
     states: tuple[Tensor, ...]
@@ -88,6 +89,15 @@ class Trajectory(NamedTuple):
     rewards: tuple[Tensor, ...]
     discounts: tuple[Tensor, ...]
     reached: tuple[Tensor, ...]
+    ended: tuple[Tensor, ...]
+
+    @property
+    def alive(self) -> tuple[Tensor, ...]:
+        """Whether no earlier transition has ended the episode, H of [...]."""
+        found = [torch.ones_like(one, dtype=torch.bool) for one in self.ended[:1]]
+        for one in self.ended[:-1]:
+            found.append(found[-1] & (one < 1.0))
+        return tuple(found)
 
 
 class Policy(Protocol):

@@ -14,22 +14,22 @@ from maac_bench.types import Action, Policy, Problem, RolloutNoise, Trajectory
 Entropy: TypeAlias = Literal["first", "path"]
 
 
-def h_step_return(trajectory: Trajectory, terminal_values: Tensor) -> Tensor:
-    """`min_j [ sum_{t<H} discount_t r_t + discount_H mean_k Q_j(s_H, a_H^k) ]`.
+def h_step_return(trajectory: Trajectory, terminal_value: Tensor) -> Tensor:
+    """`sum_{t<H} discount_t r_t + discount_H V(s_H)`.
 
-    Rewards do not depend on the critic j, so the minimum is that of the last term.
+    With `V = min_j mean_k Q_j(s_H, a_H^k)` (`rollout.Terminal.value`) it is the minimum over the
+    critics j of whole sums, too: rewards do not depend on j.
 
     Args:
         trajectory: an H-step rollout with batch [...].
-        terminal_values: every critic at the K terminal actions, [critics, ..., K].
+        terminal_value: V at its last state, [...].
 
     Returns:
         [...].
     """
     terms = [d * r for d, r in zip(trajectory.discounts[:-1], trajectory.rewards, strict=True)]
-    terminal = terminal_values.mean(dim=-1).amin(dim=0)
     # Python's sum keeps H = 0 out of the special cases; the critic term is always there.
-    return sum(terms, trajectory.discounts[-1] * terminal)
+    return sum(terms, trajectory.discounts[-1] * terminal_value)
 
 
 def path_entropy(trajectory: Trajectory, terminal: Action, scope: Entropy) -> Tensor:
@@ -84,7 +84,7 @@ def actor_terms(
     """The parts of `actor_objective`, with the same arguments."""
     trajectory = rollout(problem, policy, start, noise)
     last = draw_terminal(problem, policy, trajectory.states[-1], noise.terminal)
-    terminal, value = last.action, h_step_return(trajectory, last.values)
+    terminal, value = last.action, h_step_return(trajectory, last.value)
     if trajectory.actions:
         log_prob = trajectory.actions[0].log_prob
     else:

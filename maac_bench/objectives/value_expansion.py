@@ -48,7 +48,7 @@ def expansion_candidates(
 
 
 def path_targets(
-    trajectory: Trajectory, value: Tensor, temperature: Tensor | float = 0.0
+    trajectory: Trajectory, value: Tensor, discount: float, temperature: Tensor | float = 0.0
 ) -> list[Tensor]:
     """Soft returns from every step of a rollout on, closed by a value (Feinberg et al. 2018).
 
@@ -58,6 +58,7 @@ def path_targets(
     Args:
         trajectory: an H-step rollout with batch [...].
         value: soft state value V_H at its last state, [...].
+        discount: gamma.
         temperature: alpha, broadcast against the batch.
 
     Returns:
@@ -65,10 +66,8 @@ def path_targets(
     """
     targets: list[Tensor] = []
     for t in reversed(range(len(trajectory.actions))):
-        discount, following = trajectory.discounts[t : t + 2]
-        # Steps after a termination have no discount to divide by.
-        step = following / torch.where(discount > 0, discount, 1.0)
-        targets.append(trajectory.rewards[t] + step * value)
+        going_on = discount * (1.0 - trajectory.ended[t])
+        targets.append(trajectory.rewards[t] + going_on * value)
         value = soft(targets[-1], temperature, trajectory.actions[t].log_prob)
     return targets[::-1]
 

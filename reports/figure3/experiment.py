@@ -107,4 +107,4 @@ def collect(
         task.state_size,
         task.action_size,
     )
-    return transitions(problem, rollout(problem, explorer, start, noise))
+    return transitions(rollout(problem, explorer, start, noise))

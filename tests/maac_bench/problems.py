@@ -62,4 +62,4 @@ def lqg_data(seeds, count=1000, noise_std=1.0):
     factory = streams(seeds)
     start = case.start(factory("data-start"), count // 5)
     noise = draw_rollout_noise(factory("data-noise"), case.problem.dynamics, 5, (count // 5,), 3, 2)
-    return case, transitions(case.problem, rollout(case.problem, explorer, start, noise))
+    return case, transitions(rollout(case.problem, explorer, start, noise))

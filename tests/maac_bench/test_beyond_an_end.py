@@ -76,12 +76,13 @@ def test_an_ended_rollout_goes_on_from_its_start(falling):
     ended = torch.zeros(2, 64, dtype=torch.bool)
     for t in range(4):
         ends = path.reached[t][..., 0] <= 0
+        assert torch.equal(path.alive[t], ~ended)
         ended |= ends
         assert torch.equal(path.states[t + 1][ends], start[ends])
         assert torch.equal(path.states[t + 1][~ends], path.reached[t][~ends])
         assert torch.equal(path.discounts[t + 1] == 0, ended)
     assert 0 < int(ended.sum()) < 128
-    data = transitions(problem, path)
+    data = transitions(path)
     assert torch.equal(data.terminated > 0, data.next_state[..., 0] <= 0)
 
 

@@ -310,10 +310,6 @@ def test_rows_from_the_model_follow_its_share():
             "min_improvement must be at least 0 and finite, got nan",
         ),
         (lambda: ModelConfig(min_improvement=-1.0), "min_improvement must be at least 0"),
-        (
-            lambda: replace(preset("maac-plus", PENDULUM), discount=0.0),
-            "discount must not be 0",
-        ),
         (lambda: Config(model=ModelConfig(activation="sin")), "activation 'sin' is unknown"),
         (lambda: Config(model=ModelConfig(hidden=(0,))), r"hidden must .*, got \(0,\)"),
     ],

@@ -16,7 +16,6 @@ from tests.maac_bench.trainers import (
     rows_of,
     tiny_config,
     tiny_trainer,
-    tiny_training,
 )
 
 
@@ -152,11 +151,3 @@ def test_the_members_that_serve_are_those_that_branch():
     newest = [field[:, -40:] for field in (rows.state, rows.action, rows.next_state)]
     mean, _ = serving.predict(newest[0].unsqueeze(1), newest[1].unsqueeze(1))
     torch.testing.assert_close(newest[2], newest[0] + serving.targets.inverse(mean)[:, 0])
-
-
-def test_critics_cannot_close_a_rollout_whose_task_discounts_everything():
-    training = tiny_training()
-    training = training._replace(task=training.task._replace(discount=0.0))
-    config = replace(tiny_config("maac-plus"), discount=None)
-    with pytest.raises(ValueError, match=r"maac_bench/Pendulum-v0's discount must not be 0"):
-        tiny_trainer((0,), config, training)

@@ -73,9 +73,11 @@ def test_horizon_zero_is_the_sac_actor_loss():
 
 
 def test_the_minimum_is_over_whole_sums_not_over_samples():
-    trajectory = Trajectory((), (), (torch.zeros(2),), (torch.ones(2), torch.ones(2)), ())
+    none = torch.zeros(2)
+    trajectory = Trajectory((), (), (none,), (none + 1.0, none + 1.0), (), (none,))
     values = torch.tensor([[[0.0, 4.0], [1.0, 1.0]], [[3.0, 2.0], [2.0, 2.0]]])
-    assert h_step_return(trajectory, values).tolist() == [2.0, 1.0]
+    value = Terminal(none, Action(none, none, none), values).value
+    assert h_step_return(trajectory, value).tolist() == [2.0, 1.0]
 
 
 @pytest.mark.parametrize("temperature", [0, 0.0])
@@ -197,6 +199,7 @@ def test_no_entropy_counts_after_an_end():
         (torch.zeros(1),) * 2,
         discounts,
         (torch.zeros(1, 1),) * 2,
+        (torch.zeros(1), torch.ones(1)),
     )
     assert path_entropy(path, acted([[40.0]]), "path").tolist() == [-1.0 - 0.9 * 2.0]
     assert path_entropy(path, acted([[40.0]]), "first").tolist() == [-1.0]

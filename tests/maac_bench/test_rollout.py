@@ -47,19 +47,21 @@ def test_the_discount_stays_zero_after_termination():
 
     case, _, _, trajectory = run(terminated=terminated)
     gamma = case.lqg.gamma
-    alive = [float(d.mean()) for d in trajectory.discounts]
-    assert alive == pytest.approx([1.0, gamma, 0.0, 0.0, 0.0])
+    discounts = [float(d.mean()) for d in trajectory.discounts]
+    assert discounts == pytest.approx([1.0, gamma, 0.0, 0.0, 0.0])
+    assert [bool(one.all()) for one in trajectory.alive] == [True, True, False, False]
+    assert not trajectory.alive[2].any()
 
 
 def test_zero_transitions_is_only_the_start():
     _, _, _, trajectory = run(horizon=0)
     assert len(trajectory.states) == len(trajectory.discounts) == 1
-    assert trajectory.actions == trajectory.rewards == ()
+    assert trajectory.actions == trajectory.rewards == trajectory.alive == ()
 
 
 def test_transitions_are_the_rollout_step_by_step():
     _, problem, _, trajectory = run()
-    data = transitions(problem, trajectory)
+    data = transitions(trajectory)
     assert data.state.shape == (2, 12, 3)
     assert data.reward.shape == data.terminated.shape == (2, 12)
     torch.testing.assert_close(data.state[:, 3:6], trajectory.states[1])
@@ -147,7 +149,7 @@ def test_a_reward_that_is_the_same_for_all_may_be_one_number():
     for constant in (torch.tensor(2.0), torch.full((3,), 2.0), torch.full((2, 1), 2.0)):
         same = problem._replace(reward=lambda s, a, n, constant=constant: constant)
         found = rollout(same, case.policy, trajectory.states[0], noise)
-        data = transitions(same, found)
+        data = transitions(found)
         assert data.reward.shape == data.state.shape[:-1]
         assert (data.reward == 2.0).all()
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 
 def imagined(rewards, log_probs, discounts) -> Trajectory:
-    """A trajectory of one sample."""
+    """A trajectory of one sample, which ends where its discount becomes 0."""
     actions = [Action(torch.zeros(1, 1), torch.zeros(1, 1), torch.tensor([x])) for x in log_probs]
     return Trajectory(
         (),
@@ -23,6 +23,7 @@ def imagined(rewards, log_probs, discounts) -> Trajectory:
         tuple(torch.tensor([x]) for x in rewards),
         tuple(torch.tensor([x]) for x in discounts),
         (),
+        tuple(torch.tensor([float(x == 0)]) for x in discounts[1:]),
     )
 
 
@@ -35,7 +36,7 @@ def test_the_zeroth_candidate_is_the_soft_bellman_target():
     reward, log_prob = torch.randn(2, 6)
     discount = 0.9 * torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0, 1.0])
     values, alpha = torch.randn(2, 6), torch.tensor(0.3)
-    start = Trajectory((), (), (), (torch.ones(6),), ())
+    start = Trajectory((), (), (), (torch.ones(6),), (), ())
     candidates = expansion_candidates(reward, discount, start, [values - alpha * log_prob], alpha)
     assert candidates.shape == (1, 2, 6)
     expected = soft_bellman_target(reward, discount, values, log_prob, alpha)
@@ -63,7 +64,7 @@ def test_without_a_temperature_infinite_densities_do_not_count(temperature):
     candidates = expansion_candidates(one, 0.5 * one, path, [one, 10.0 * one], temperature)
     assert candidates.flatten().tolist() == [1.5, 1.0 + 0.5 * (2.0 + 9.0)]
     path = imagined([2.0, 3.0], [float("inf")] * 2, [1.0, 0.9, 0.81])
-    targets = path_targets(path, 10.0 * one, temperature)
+    targets = path_targets(path, 10.0 * one, 0.9, temperature)
     assert torch.cat(targets).tolist() == pytest.approx([2.0 + 0.9 * 12.0, 12.0])
 
 
@@ -110,7 +111,7 @@ def test_nothing_counts_after_an_imagined_end():
 
 def test_targets_along_a_path_are_the_sums_worked_out_by_hand():
     path = imagined([2.0, 3.0], [-1.0, 4.0], [1.0, 0.9, 0.81])
-    targets = path_targets(path, torch.tensor([30.0]), 0.5)
+    targets = path_targets(path, torch.tensor([30.0]), 0.9, 0.5)
     last = 3.0 + 0.9 * 30.0
     first = 2.0 + 0.9 * (last - 0.5 * 4.0)  # its own action's entropy is no part of Q
     assert torch.cat(targets).tolist() == pytest.approx([first, last])
@@ -119,7 +120,7 @@ def test_targets_along_a_path_are_the_sums_worked_out_by_hand():
 def test_targets_along_a_path_stop_where_it_ends():
     """The second of three steps ends the episode."""
     path = imagined([2.0, 3.0, 5.0], [0.0, 0.0, 0.0], [1.0, 0.9, 0.0, 0.0])
-    targets = torch.cat(path_targets(path, torch.tensor([30.0])))
+    targets = torch.cat(path_targets(path, torch.tensor([30.0]), 0.9))
     assert torch.isfinite(targets).all()
     assert targets[:2].tolist() == pytest.approx([2.0 + 0.9 * 3.0, 3.0])
 
@@ -128,7 +129,7 @@ def test_one_step_along_a_path_is_the_soft_bellman_target():
     """So is the last step of any; the state value is the critic's less the entropy."""
     values, log_prob, alpha = torch.tensor([[7.0], [9.0]]), torch.tensor([0.3]), 0.2
     path = imagined([2.0], [5.0], [1.0, 0.9])
-    (target,) = path_targets(path, values.amin(dim=0) - alpha * log_prob, alpha)
+    (target,) = path_targets(path, values.amin(dim=0) - alpha * log_prob, 0.9, alpha)
     reward, discount = torch.tensor([2.0]), torch.tensor([0.9])
     expected = soft_bellman_target(reward, discount, values, log_prob, alpha)
     torch.testing.assert_close(target, expected)
