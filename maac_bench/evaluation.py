@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from maac_bench.episodes import Episodes
 from maac_bench.streams import Streams
-from maac_bench.types import Action, Gradient
+from maac_bench.types import Action
 
 
 class Record(NamedTuple):
@@ -36,37 +36,26 @@ class Record(NamedTuple):
         return (self.rewards * self.alive).sum(dim=0)
 
 
-class Decider(Protocol):
-    """What chooses actions without noise: a policy or a planner."""
+Decide: TypeAlias = Callable[[Tensor], Tensor]
+"""A policy's mean action, or a planner's: [seeds, 1, m] for states [seeds, 1, n]."""
 
-    @property
-    def parameters(self) -> Gradient:
-        """Tensors on the device to work on."""
-
-    def mean_action(self, state: Tensor) -> Tensor:
-        """Actions [seeds, 1, m] for states [seeds, 1, n]."""
+_CPU = torch.device("cpu")
 
 
-class RecordedDecider(NamedTuple):
-    """A decider whose decision is a function by itself, such as a recorded one."""
-
-    parameters: Gradient
-    mean_action: Callable[[Tensor], Tensor]
-
-
-def run_episode(policy: Decider, episodes: Episodes) -> Record:
-    """One new episode of every seed with the mean action; log-densities are 0.
+def run_episode(decide: Decide, episodes: Episodes, device: torch.device = _CPU) -> Record:
+    """One new episode of every seed without noise; log-densities are 0.
 
     Args:
-        policy: stack (seeds,), actions in the environments' units.
+        decide: in the environments' units.
         episodes: their environments.
+        device: where it decides.
     """
 
     def act(state: Tensor) -> tuple[Tensor, Tensor]:
-        action = policy.mean_action(state)
+        action = decide(state)
         return action, torch.zeros_like(action[..., 0])
 
-    return _run(act, episodes, policy.parameters[0].device)
+    return _run(act, episodes, device)
 
 
 def run_sampled_episode(

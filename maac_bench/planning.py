@@ -99,7 +99,6 @@ class Planner:
         if world.model is None:
             reason = "has fitted none yet" if agent.config.uses_model else "learns none"
             raise ValueError(f"planning needs a model, and this run {reason}")
-        self.parameters = agent.policy.parameters
         self._agent, self._settings, self._streams = agent, settings, streams
         self._problem = world.problem(world.model._replace(noisy=False), agent.critics)
         self._plan: Tensor | None = None

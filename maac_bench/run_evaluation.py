@@ -14,7 +14,7 @@ from maac_bench.agent import Agent
 from maac_bench.checkpoint import Snapshot, restore_agent, restore_world
 from maac_bench.config import Config, from_dict
 from maac_bench.episodes import Episodes
-from maac_bench.evaluation import Decider, run_episode
+from maac_bench.evaluation import Decide, run_episode
 from maac_bench.imagination import Imagination
 from maac_bench.planning import Planner, PlannerSettings
 from maac_bench.products import fast_products
@@ -40,15 +40,15 @@ class OpenRun(NamedTuple):
     agent: Agent
     world: World
 
-    def decider(self, planner: PlannerSettings | None, episode: int) -> Decider:
+    def decider(self, planner: PlannerSettings | None, episode: int) -> Decide:
         """What acts in a test episode: the mean action, or a new planner.
 
         An old planner's plan would be of no use in another episode.
         """
         if planner is None:
-            return self.agent.policy
+            return self.agent.policy.mean_action
         noise = Streams(self.seeds, f"planning-{episode}")
-        return Planner(self.agent, self.world, planner, noise)
+        return Planner(self.agent, self.world, planner, noise).mean_action
 
 
 def open_run(path: Path | str, rollout: int | None = None) -> OpenRun:
@@ -97,10 +97,10 @@ def evaluate_run(
         raise ValueError(f"episodes must be at least 1, got {episodes}")
     environments, rows = Episodes(run.task.make, run.seeds, "test"), []
     for episode in range(episodes):
-        decider = run.decider(planner, episode)
+        decide = run.decider(planner, episode)
         begin = time.perf_counter()
         with fast_products():
-            record = run_episode(decider, environments)
+            record = run_episode(decide, environments)
         duration = time.perf_counter() - begin
         for k, seed in enumerate(run.seeds):
             rows.append(

@@ -20,12 +20,7 @@ from maac_bench.config import Config
 from maac_bench.cuda_graph import CudaGraph
 from maac_bench.diagnostics import Totals, agent_columns, model_columns
 from maac_bench.episodes import Array, Episodes
-from maac_bench.evaluation import (
-    Decider,
-    RecordedDecider,
-    run_episode,
-    run_sampled_episode,
-)
+from maac_bench.evaluation import Decide, run_episode, run_sampled_episode
 from maac_bench.fusion import forget_programs
 from maac_bench.imagination import Imagination
 from maac_bench.replay import Replay, draw_batches
@@ -80,7 +75,7 @@ class Trainer:
         self.failures: list[Failure] = []
         self._step: Callable[[World, Transition], dict[str, Tensor]] = self._drawn_update
         self._explore: Callable[[Tensor], Tensor] = self._sampled_action
-        self._decider: Decider = self.agent.policy
+        self._decide: Decide = self.agent.policy.mean_action
         self._sample: Callable[[Tensor, Tensor], Action] = self.agent.policy.sample
         self._latest: dict[str, Tensor] = {}
         self._seconds = dict.fromkeys(("env", "model", "branch", "update", "evaluate"), 0.0)
@@ -143,9 +138,8 @@ class Trainer:
         """Launch a GPU's kernels of updates and actions together; no number changes by it."""
         self._step = CudaGraph(self._drawn_update, self.streams["update"])
         self._explore = CudaGraph(self._sampled_action, self.streams["exploration"])
-        policy = self.agent.policy
-        self._decider = RecordedDecider(policy.parameters, CudaGraph(policy.mean_action))
-        self._sample = CudaGraph(policy.sample)
+        self._decide = CudaGraph(self.agent.policy.mean_action)
+        self._sample = CudaGraph(self.agent.policy.sample)
 
     def close(self) -> None:
         """Free the environments."""
@@ -274,7 +268,9 @@ class Trainer:
     def _evaluate(self) -> Tensor:
         """Mean return of the evaluation episodes, [seeds]."""
         count = self.config.evaluations
-        scores = [run_episode(self._decider, self.evaluations).returns for _ in range(count)]
+        scores = [
+            run_episode(self._decide, self.evaluations, self.device).returns for _ in range(count)
+        ]
         return torch.stack(scores).mean(dim=0)
 
     def _diagnose(self) -> dict[str, Tensor]:

@@ -1,5 +1,3 @@
-from typing import NamedTuple
-
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -135,7 +133,7 @@ def test_rewinding_begins_a_new_episode_once():
 
 
 def test_a_record_masks_what_comes_after_a_seeds_own_end():
-    record = run_episode(squashed_policy([0, 1, 2], n=2, m=1), counters(3, 1, 2))
+    record = run_episode(squashed_policy([0, 1, 2], n=2, m=1).mean_action, counters(3, 1, 2))
     assert record.alive.T.tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
     assert record.returns.tolist() == [3.0, 1.0, 2.0]
     assert record.states[..., 1].T.tolist() == [[0, 1, 2, 3], [0, 1, 1, 1], [0, 1, 2, 2]]
@@ -144,14 +142,14 @@ def test_a_record_masks_what_comes_after_a_seeds_own_end():
 
 def test_a_time_limit_is_no_termination():
     episodes = Episodes(lambda: gym.wrappers.TimeLimit(Counter(9), 4), [0], "evaluation")
-    record = run_episode(squashed_policy([0], n=2, m=1), episodes)
+    record = run_episode(squashed_policy([0], n=2, m=1).mean_action, episodes)
     assert record.terminated.tolist() == [0.0]
     assert record.returns.tolist() == [4.0]
 
 
 def test_without_noise_the_mean_action_is_taken():
     policy = squashed_policy([0, 1], n=2, m=1)
-    record = run_episode(policy, counters(3, 3))
+    record = run_episode(policy.mean_action, counters(3, 3))
     for state, action in zip(record.states, record.actions, strict=False):
         torch.testing.assert_close(action, policy.mean_action(state.unsqueeze(1))[:, 0])
     assert not record.log_probs.any()
@@ -201,7 +199,7 @@ def test_every_environment_is_closed():
 def test_an_evaluation_begins_anew_whatever_is_under_way():
     episodes = counters(5)
     play(episodes, np.zeros((2, 1, 1), np.float32))
-    record = run_episode(squashed_policy([0], n=2, m=1), episodes)
+    record = run_episode(squashed_policy([0], n=2, m=1).mean_action, episodes)
     assert record.states[0, 0, 1] == 0.0
     assert record.returns.tolist() == [5.0]
     assert episodes.count == [2]
@@ -301,7 +299,7 @@ def test_an_action_that_is_not_finite_ends_its_seeds_episode_and_no_other():
     policy.net.biases[-1][0] = float("nan")
     episodes = Episodes(lambda: Strict(3), [0, 1], "evaluation")
     for record in (
-        run_episode(policy, episodes),
+        run_episode(policy.mean_action, episodes),
         run_sampled_episode(policy.sample, episodes, Streams([0, 1], "noise")),
     ):
         assert record.returns.isnan().tolist() == [True, False]
@@ -313,12 +311,9 @@ def test_a_seed_that_has_ended_is_asked_for_actions_where_it_last_acted():
     """Planners are never asked to plan from a fallen robot."""
     policy, asked = squashed_policy([0, 1], n=2, m=1), []
 
-    class Listening(NamedTuple):
-        parameters = policy.parameters
+    def decide(state):
+        asked.append(state[:, 0, 1].tolist())
+        return policy.mean_action(state)
 
-        def mean_action(self, state):
-            asked.append(state[:, 0, 1].tolist())
-            return policy.mean_action(state)
-
-    run_episode(Listening(), counters(1, 3))
+    run_episode(decide, counters(1, 3))
     assert asked == [[0.0, 0.0], [0.0, 1.0], [0.0, 2.0]]

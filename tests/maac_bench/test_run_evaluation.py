@@ -51,7 +51,7 @@ def test_the_newest_policies_are_tested_and_the_numbers_repeat(trained):
     timed = ["ms_per_decision"]
     pd.testing.assert_frame_equal(again.drop(columns=timed), table.drop(columns=timed))
     environments = Episodes(tiny_training().make, [3, 4], "test")
-    record = run_episode(trainer.agent.policy, environments)
+    record = run_episode(trainer.agent.policy.mean_action, environments)
     assert table["return"][:2].tolist() == pytest.approx(record.returns.tolist())
     environments.close()
 
@@ -73,7 +73,7 @@ def test_every_episode_has_a_decider_of_its_own_and_planned_ones_are_marked(trai
 
     def decider(run, planner, episode):
         asked.append((planner, episode))
-        return run.agent.policy
+        return run.agent.policy.mean_action
 
     monkeypatch.setattr(OpenRun, "decider", decider)
     run, planner = open_run(trained[0]), PlannerSettings()
@@ -164,7 +164,8 @@ def test_a_return_that_is_not_finite_is_said_and_not_left_out(trained, capsys, m
 def test_every_episode_is_planned_with_noise_of_its_own(trained, monkeypatch):
     path, _ = trained
     monkeypatch.setattr(
-        "maac_bench.run_evaluation.Planner", lambda agent, world, planner, noise: noise.normal(3)
+        "maac_bench.run_evaluation.Planner",
+        lambda agent, world, planner, noise: SimpleNamespace(mean_action=noise.normal(3)),
     )
     run = open_run(path)
     first, again, second = (run.decider(PlannerSettings(), episode) for episode in (0, 0, 1))

@@ -125,6 +125,14 @@ def test_targets_along_a_path_stop_where_it_ends():
     assert targets[:2].tolist() == pytest.approx([2.0 + 0.9 * 3.0, 3.0])
 
 
+def test_a_discount_of_zero_is_no_end():
+    """Every step is its reward, and all of them count."""
+    path = imagined([2.0, 3.0], [-1.0, 4.0], [1.0, 0.0, 0.0])
+    path = path._replace(ended=(torch.zeros(1),) * 2)
+    assert torch.cat(path_targets(path, torch.tensor([30.0]), 0.0)).tolist() == [2.0, 3.0]
+    assert [bool(one) for one in path.alive] == [True, True]
+
+
 def test_one_step_along_a_path_is_the_soft_bellman_target():
     """So is the last step of any; the state value is the critic's less the entropy."""
     values, log_prob, alpha = torch.tensor([[7.0], [9.0]]), torch.tensor([0.3]), 0.2
