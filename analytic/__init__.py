@@ -6,10 +6,9 @@ float64, NumPy and SciPy only; imports nothing from maac_bench.
 from analytic import bounds
 from analytic.constants import Constants, lipschitz_constants
 from analytic.exact import Evaluation, evaluate, optimal_gain, policy_gradient
-from analytic.lqg import LQG, UnstablePolicyError, double_integrator, random_lqg
+from analytic.lqg import LQG, LinearModel, UnstablePolicyError, double_integrator, random_lqg
 from analytic.objective import (
     GradientError,
-    LinearModel,
     QuadraticCritic,
     gradient_error,
     maac_gradient,

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analytic.exact import block_diagonal, closed_loop
-from analytic.lqg import LQG, Array, check_count, matrix_root, no_overflow
-from analytic.objective import LinearModel, QuadraticCritic, resolve
+from analytic.exact import block_diagonal, closed_loop, noise_drive
+from analytic.lqg import LQG, Array, LinearModel, check_count, matrix_root, no_overflow
+from analytic.objective import QuadraticCritic, resolve
 
 
 class Constants(NamedTuple):
@@ -109,10 +109,10 @@ def _constants(
     critic_noise_gap = 2.0 * critic_difference @ noise
     critic_size = 2.0 * critic.G @ lift @ model_only
 
-    growth = max(1.0, _spectral(closed_loop(lqg.A, lqg.B, K)))
+    growth = max(1.0, _spectral(closed_loop(lqg.dynamics, K)))
     sizes = np.maximum(
-        _sensitivity_rms(lqg, lqg.A, lqg.B, lqg.W, K, horizon),
-        _sensitivity_rms(lqg, model.A, model.B, model.W, K, horizon),
+        _sensitivity_rms(lqg, lqg.dynamics, K, horizon),
+        _sensitivity_rms(lqg, model, K, horizon),
     )
     return Constants(
         eps_f=_spectral(np.hstack([model.A - lqg.A, model.B - lqg.B])),
@@ -134,8 +134,8 @@ def _joint_moments(lqg: LQG, model: LinearModel, K: Array, horizon: int) -> list
     The difference is carried itself: taken from two second moments, a small one would cancel.
     """
     n = lqg.n
-    true_step = closed_loop(lqg.A, lqg.B, K)
-    model_step = closed_loop(model.A, model.B, K)
+    true_step = closed_loop(lqg.dynamics, K)
+    model_step = closed_loop(model, K)
     step = np.block([[true_step, np.zeros((n, n))], [model_step - true_step, model_step]])
     root, noise_root = matrix_root(lqg.action_cov), matrix_root(lqg.W)
     drive = np.block(
@@ -150,15 +150,15 @@ def _joint_moments(lqg: LQG, model: LinearModel, K: Array, horizon: int) -> list
     return moments
 
 
-def _sensitivity_rms(lqg: LQG, A: Array, B: Array, W: Array, K: Array, horizon: int) -> Array:
+def _sensitivity_rms(lqg: LQG, model: LinearModel, K: Array, horizon: int) -> Array:
     """Root mean square of `||d x_t / d K||_F` for t = 0 ... H, [H + 1].
 
     Carries the joint second moment of `[s; d s / d K_ij]` for every entry (i, j) at once.
     """
     n, m = lqg.n, lqg.m
-    A_K = closed_loop(A, B, K)
+    A_K = closed_loop(model, K)
     drive = np.zeros((2 * n, 2 * n))
-    drive[:n, :n] = W + B @ lqg.action_cov @ B.T
+    drive[:n, :n] = noise_drive(lqg, model)
     step = np.zeros((m, n, 2 * n, 2 * n))
     step[..., :n, :n] = A_K
     step[..., n:, n:] = A_K
@@ -166,7 +166,7 @@ def _sensitivity_rms(lqg: LQG, A: Array, B: Array, W: Array, K: Array, horizon: 
     action[..., n:] = -K
     for i in range(m):
         for j in range(n):
-            step[i, j, n:, j] = -B[:, i]
+            step[i, j, n:, j] = -model.B[:, i]
             action[i, j, i, j] = -1.0
     moment = np.zeros((m, n, 2 * n, 2 * n))
     moment[..., :n, :n] = lqg.M0

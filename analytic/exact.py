@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import solve_discrete_are, solve_discrete_lyapunov
 
-from analytic.lqg import LQG, Array, UnstablePolicyError, check_count, no_overflow
+from analytic.lqg import LQG, Array, LinearModel, UnstablePolicyError, check_count, no_overflow
 
 _ROUNDING = 1e-12
 """By which a gain at the limit of stability may seem to be within it."""
@@ -39,21 +39,20 @@ class Evaluation(NamedTuple):
     S: Array
 
 
-def closed_loop(A: Array, B: Array, K: Array) -> Array:
+def closed_loop(model: LinearModel, K: Array) -> Array:
     """`A_K = A - B K`, [n, n]."""
-    return A - B @ K
+    return model.A - model.B @ K
 
 
-def q_matrix(lqg: LQG, P: Array, A: Array | None = None, B: Array | None = None) -> Array:
+def q_matrix(lqg: LQG, P: Array, model: LinearModel) -> Array:
     """The G of `Q(s, a) = r(s, a) + gamma E[V(s')]` when `V(s) = -s'Ps - c`, [n + m, n + m].
 
     Args:
         lqg: supplies the costs and the discount.
         P: quadratic part of the next state's value, [n, n].
-        A: dynamics to use instead of the true ones, [n, n].
-        B: likewise, [n, m].
+        model: from whose dynamics the next state is.
     """
-    dynamics = np.hstack([lqg.A if A is None else A, lqg.B if B is None else B])
+    dynamics = np.hstack([model.A, model.B])
     return block_diagonal(lqg.Q, lqg.R) + lqg.gamma * dynamics.T @ P @ dynamics
 
 
@@ -75,14 +74,14 @@ def gradient_factor(G: Array, K: Array) -> Array:
     return G[n:, n:] @ K - G[n:, :n]
 
 
-def noise_drive(lqg: LQG) -> Array:
-    """`W + B Sigma_a B'`: what one step adds to the state's second moment, [n, n]."""
-    return lqg.W + lqg.B @ lqg.action_cov @ lqg.B.T
+def noise_drive(lqg: LQG, model: LinearModel) -> Array:
+    """`W + B Sigma_a B'`: what one step of a model adds to the state's second moment, [n, n]."""
+    return model.W + model.B @ lqg.action_cov @ model.B.T
 
 
 def require_stable(lqg: LQG, K: Array, margin: float = 0.0) -> None:
     """Raise UnstablePolicyError unless `sqrt(gamma) * rho(A - B K) < 1`, by that margin."""
-    radius = float(np.abs(np.linalg.eigvals(closed_loop(lqg.A, lqg.B, K))).max())
+    radius = float(np.abs(np.linalg.eigvals(closed_loop(lqg.dynamics, K))).max())
     contraction = float(np.sqrt(lqg.gamma)) * radius
     if not contraction < 1.0 - margin:
         raise UnstablePolicyError(
@@ -113,12 +112,12 @@ def evaluate(lqg: LQG, K: ArrayLike, T: int | None = None) -> Evaluation:
     if T is not None:
         return _evaluate_finite(lqg, K, T)
     require_stable(lqg, K)
-    gamma, drive = lqg.gamma, noise_drive(lqg)
-    scaled = np.sqrt(gamma) * closed_loop(lqg.A, lqg.B, K)
+    gamma, drive = lqg.gamma, noise_drive(lqg, lqg.dynamics)
+    scaled = np.sqrt(gamma) * closed_loop(lqg.dynamics, K)
     with no_overflow("the discounted return") as check:
         P = _symmetric(solve_discrete_lyapunov(scaled.T, lqg.Q + K.T @ lqg.R @ K))
         S = _symmetric(solve_discrete_lyapunov(scaled, lqg.M0 + gamma / (1.0 - gamma) * drive))
-        G = q_matrix(lqg, P)
+        G = q_matrix(lqg, P, lqg.dynamics)
         action_cost = float(np.trace(lqg.action_cov @ G[lqg.n :, lqg.n :]))
         noise_cost = gamma * float(np.trace(P @ lqg.W))
         c = (action_cost + noise_cost) / (1.0 - gamma)
@@ -132,11 +131,11 @@ def evaluate(lqg: LQG, K: ArrayLike, T: int | None = None) -> Evaluation:
 def _evaluate_finite(lqg: LQG, K: Array, T: int) -> Evaluation:
     T = check_count("T", T, 1)
     P, c = np.zeros((lqg.n, lqg.n)), 0.0
-    A_K, drive = closed_loop(lqg.A, lqg.B, K), noise_drive(lqg)
+    A_K, drive = closed_loop(lqg.dynamics, K), noise_drive(lqg, lqg.dynamics)
     M, S = lqg.M0, np.zeros((lqg.n, lqg.n))
     with no_overflow(f"the return of {T} rewards") as check:
         for _ in range(T):
-            G = q_matrix(lqg, P)
+            G = q_matrix(lqg, P, lqg.dynamics)
             d = lqg.gamma * (float(np.trace(P @ lqg.W)) + c)
             P, c = on_policy(G, K), d + float(np.trace(lqg.action_cov @ G[lqg.n :, lqg.n :]))
         for t in range(T):
@@ -173,20 +172,12 @@ def policy_gradient(lqg: LQG, K: ArrayLike, T: int | None = None) -> Array:
         return gradient
     T = check_count("T", T, 1)
     with no_overflow(f"the gradient of {T} rewards") as check:
-        result = finite_gradient(lqg, K, T, terminal=np.zeros((lqg.n + lqg.m, lqg.n + lqg.m)))
+        result = finite_gradient(lqg, K, T, np.zeros((lqg.n + lqg.m,) * 2), lqg.dynamics)
         check(result)
     return result
 
 
-def finite_gradient(
-    lqg: LQG,
-    K: Array,
-    horizon: int,
-    terminal: Array,
-    A: Array | None = None,
-    B: Array | None = None,
-    W: Array | None = None,
-) -> Array:
+def finite_gradient(lqg: LQG, K: Array, horizon: int, terminal: Array, model: LinearModel) -> Array:
     """`-2 sum_{t=0}^{H} gamma^t E_t M_t` with a fixed terminal critic, [m, n].
 
     `P_H = [I; -K]' G [I; -K]`, `P_t = Q + K'RK + gamma A_K' P_{t+1} A_K`; `M_0` given,
@@ -198,18 +189,13 @@ def finite_gradient(
         K: gain, [m, n].
         horizon: H, the number of transitions.
         terminal: the critic's G, [n + m, n + m].
-        A: dynamics to roll out instead of the true ones, [n, n].
-        B: likewise, [n, m].
-        W: likewise, [n, n].
+        model: what is rolled out.
     """
-    A = lqg.A if A is None else A
-    B = lqg.B if B is None else B
-    W = lqg.W if W is None else W
     factors, G = [gradient_factor(terminal, K)], terminal
     for _ in range(horizon):
-        G = q_matrix(lqg, on_policy(G, K), A, B)
+        G = q_matrix(lqg, on_policy(G, K), model)
         factors.append(gradient_factor(G, K))
-    A_K, drive = closed_loop(A, B, K), W + B @ lqg.action_cov @ B.T
+    A_K, drive = closed_loop(model, K), noise_drive(lqg, model)
     total: Array = np.zeros_like(K)
     M = lqg.M0
     for t, factor in enumerate(reversed(factors)):
@@ -229,7 +215,7 @@ def optimal_gain(lqg: LQG) -> Array:
         riccati = solve_discrete_are(root * lqg.A, root * lqg.B, lqg.Q, lqg.R)
     except np.linalg.LinAlgError as error:
         raise ValueError(f"no stabilising gain exists for this LQG: {error}") from error
-    G = q_matrix(lqg, np.asarray(riccati, dtype=np.float64))
+    G = q_matrix(lqg, np.asarray(riccati, dtype=np.float64), lqg.dynamics)
     K = np.asarray(np.linalg.solve(G[lqg.n :, lqg.n :], G[lqg.n :, : lqg.n]), dtype=np.float64)
     try:
         require_stable(lqg, K, _ROUNDING)

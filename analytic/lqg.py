@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -109,6 +110,28 @@ def check_discount(gamma: object) -> None:
 
 
 @dataclass(frozen=True, eq=False)
+class LinearModel:
+    """Linear-Gaussian dynamics `s' = A s + B a + w`, `w ~ N(0, W)`; W = None is zero.
+
+    Shapes [n, n], [n, m], [n, n]. Raises ValueError naming the field that does not fit.
+    """
+
+    A: Array
+    B: Array
+    W: Array
+
+    def __init__(self, A: ArrayLike, B: ArrayLike, W: ArrayLike | None = None) -> None:
+        A = as_matrix("model.A", A)
+        n = A.shape[0]
+        A, B = as_matrix("model.A", A, (n, n)), as_matrix("model.B", B)
+        if B.shape[0] != n:
+            raise ValueError(f"model.B must have {n} rows like model.A, got {list(B.shape)}")
+        W = as_symmetric("model.W", np.zeros((n, n)) if W is None else W, n)
+        for name, value in (("A", A), ("B", B), ("W", W)):
+            object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True, eq=False)
 class LQG:
     """Discounted linear-quadratic-Gaussian problem with a linear-Gaussian policy.
 
@@ -171,6 +194,11 @@ class LQG:
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
+
+    @cached_property
+    def dynamics(self) -> LinearModel:
+        """What really follows a state and an action."""
+        return LinearModel(self.A, self.B, self.W)
 
     @property
     def n(self) -> int:

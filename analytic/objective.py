@@ -18,32 +18,11 @@ from analytic.exact import (
     closed_loop,
     evaluate,
     finite_gradient,
+    noise_drive,
     on_policy,
     policy_gradient,
 )
-from analytic.lqg import LQG, Array, as_matrix, as_symmetric, check_count, check_finite, no_overflow
-
-
-@dataclass(frozen=True, eq=False)
-class LinearModel:
-    """Linear-Gaussian dynamics `s' = A s + B a + w`, `w ~ N(0, W)`; W = None is zero.
-
-    Shapes [n, n], [n, m], [n, n]. Raises ValueError naming the field that does not fit.
-    """
-
-    A: Array
-    B: Array
-    W: Array
-
-    def __init__(self, A: ArrayLike, B: ArrayLike, W: ArrayLike | None = None) -> None:
-        A = as_matrix("model.A", A)
-        n = A.shape[0]
-        A, B = as_matrix("model.A", A, (n, n)), as_matrix("model.B", B)
-        if B.shape[0] != n:
-            raise ValueError(f"model.B must have {n} rows like model.A, got {list(B.shape)}")
-        W = as_symmetric("model.W", np.zeros((n, n)) if W is None else W, n)
-        for name, value in (("A", A), ("B", B), ("W", W)):
-            object.__setattr__(self, name, value)
+from analytic.lqg import LQG, Array, LinearModel, as_matrix, check_count, check_finite, no_overflow
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +69,7 @@ def resolve(
     if not (critic is None or isinstance(critic, QuadraticCritic | Evaluation)):
         raise ValueError(f"critic must be a QuadraticCritic, got {type(critic).__name__}")
     if model is None:
-        model = LinearModel(lqg.A, lqg.B, lqg.W)
+        model = lqg.dynamics
     if critic is None and remaining == 0:
         critic = QuadraticCritic(np.zeros((size, size)))
     elif critic is None:
@@ -137,8 +116,7 @@ def maac_objective(
     """
     K, horizon = lqg.gain(K), check_count("horizon", horizon, 0)
     model, critic = resolve(lqg, K, model, critic, _remaining(horizon, T))
-    A_K = closed_loop(model.A, model.B, K)
-    drive = model.W + model.B @ lqg.action_cov @ model.B.T
+    A_K, drive = closed_loop(model, K), noise_drive(lqg, model)
     cost = block_diagonal(lqg.Q, lqg.R)
     value, M = 0.0, lqg.M0
     with no_overflow(f"the objective of {horizon} model steps") as check:
@@ -173,7 +151,7 @@ def maac_gradient(
     K, horizon = lqg.gain(K), check_count("horizon", horizon, 0)
     model, critic = resolve(lqg, K, model, critic, _remaining(horizon, T))
     with no_overflow(f"the gradient of {horizon} model steps") as check:
-        result = finite_gradient(lqg, K, horizon, critic.G, model.A, model.B, model.W)
+        result = finite_gradient(lqg, K, horizon, critic.G, model)
         check(result)
     return result
 

@@ -20,8 +20,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analytic.exact import block_diagonal, on_policy
-from analytic.lqg import LQG, Array, as_symmetric, check_count, matrix_root, no_overflow
-from analytic.objective import LinearModel, QuadraticCritic, resolve
+from analytic.lqg import (
+    LQG,
+    Array,
+    LinearModel,
+    as_symmetric,
+    check_count,
+    matrix_root,
+    no_overflow,
+)
+from analytic.objective import QuadraticCritic, resolve
 
 _Arguments = ParamSpec("_Arguments")
 

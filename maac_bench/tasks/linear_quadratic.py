@@ -45,7 +45,7 @@ def linear_quadratic_task(name: str, lqg: LQG) -> Task:
     def start(streams: Streams, count: int) -> Tensor:
         return streams.normal(count, lqg.n) @ start_factor.mT
 
-    true = TensorDynamics(linear_dynamics(LinearModel(lqg.A, lqg.B, lqg.W)), start)
+    true = TensorDynamics(linear_dynamics(lqg.dynamics), start)
     return Task(name, lqg.n, lqg.m, lqg.gamma, reward, never, true, lqg)
 
 

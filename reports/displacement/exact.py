@@ -57,7 +57,7 @@ def displaced_cosines(dials: Exact, task: str, draw: int) -> pd.DataFrame:
         for share in dials.displacements:
             for direction, unit in enumerate(units):
                 beside = gain + share * np.linalg.norm(gain) * unit
-                found = _compare(lqg, beside, horizon, _dynamics(model), critic)
+                found = _compare(lqg, beside, horizon, model.dynamics, critic)
                 if found is not None:
                     rows.append((task, draw, horizon, share, direction, *found))
     columns = ["task", "draw", "horizon", "displacement", "direction", "cosine", "norm_ratio"]
@@ -80,7 +80,7 @@ def own_optimum(
         gain = flat.reshape(lqg.m, lqg.n)
         try:
             critic = _critic(believed, gain)
-            return analytic.maac_gradient(lqg, gain, horizon, _dynamics(model), critic).ravel()
+            return analytic.maac_gradient(lqg, gain, horizon, model.dynamics, critic).ravel()
         except analytic.UnstablePolicyError:
             return np.full(flat.shape, np.nan)
 
@@ -119,10 +119,6 @@ def _wrong(lqg: analytic.LQG, error: float, random: np.random.Generator) -> anal
 
     A, B = off(lqg.A), off(lqg.B)
     return analytic.LQG(A, B, lqg.Q, lqg.R, lqg.W, lqg.action_cov, lqg.M0, lqg.gamma)
-
-
-def _dynamics(problem: analytic.LQG) -> analytic.LinearModel:
-    return analytic.LinearModel(problem.A, problem.B, problem.W)
 
 
 def _critic(believed: analytic.LQG, gain: Array) -> analytic.QuadraticCritic:
