@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+_OURS = tuple(
+    f"{Path(__file__).parent.with_name(name)}{os.sep}"
+    for name in ("analytic", "maac_bench", "reports")
+)
 
 
 def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
-    """`table[name]`; ValueError listing the valid names otherwise."""
+    """`table[name]`; ValueError listing the valid names otherwise, and which may be meant."""
     if name not in table:
-        raise ValueError(f"unknown {kind} {name!r}; choose from {', '.join(table)}")
+        raise ValueError(
+            f"unknown {kind} {name!r}; choose from {', '.join(table)}{_near(name, table)}"
+        )
     return table[name]
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    """A question, where one of the known names is like this one."""
+    alike = get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"; did you mean {alike[0]}?" if alike else ""
 
 
 def make(
@@ -46,7 +62,7 @@ def make(
     if name not in table:
         raise ValueError(
             f"unknown {kind} {name!r}: {module_file(name)} adds no such row; choose from "
-            f"{', '.join(table)}"
+            f"{', '.join(table)}{_near(name, table)}"
         )
     with speaking(f"{kind} {name!r} cannot be made: its row"):
         found = table[name](*given)
@@ -61,11 +77,23 @@ def make(
 
 @contextmanager
 def speaking(who: str) -> Iterator[None]:
-    """Whatever the user's code raises, in one line."""
+    """Whatever the user's code raises, in one line, and where."""
     try:
         yield
     except (Exception, SystemExit) as error:
-        raise ValueError(f"{who} raises {type(error).__name__}: {error}") from error
+        raise ValueError(f"{who} raises {described(error)}") from error
+
+
+def described(error: BaseException) -> str:
+    """An error of the user's own code, and the innermost place in it."""
+    others = (*_OURS, sysconfig.get_path("stdlib"), "<")
+    places = [
+        place
+        for place in traceback.extract_tb(error.__traceback__)
+        if not place.filename.startswith(others) and "site-packages" not in place.filename
+    ]
+    where = f" ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def import_module_of(name: str) -> None:

@@ -21,8 +21,11 @@ def read_identity(path: Path) -> dict[str, Any]:
     """A run's task, algorithm, seeds and configuration; ValueError if it is none."""
     try:
         result: dict[str, Any] = json.loads((path / "config.json").read_text())
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} holds no run: config.json is missing") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        below = sorted(str(file.parent) for file in path.glob("*/config.json"))
+        found = f"; below it: {', '.join(below)}" if below else ""
+        reason = "config.json is missing" if path.exists() else "there is no such folder"
+        raise ValueError(f"{path} holds no run: {reason}{found}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path / 'config.json'} is damaged ({error})") from error
     kinds = {"task": str, "algorithm": str, "seeds": list, "config": dict}

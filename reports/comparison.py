@@ -155,7 +155,8 @@ def _runs(directories: Sequence[Path]) -> list[Path]:
     for directory in directories:
         inside = sorted(_below(directory))
         if not inside:
-            raise ValueError(f"{directory} holds no run: config.json is missing")
+            reason = "config.json is missing" if directory.exists() else "there is no such folder"
+            raise ValueError(f"{directory} holds no run: {reason}")
         runs |= {path.resolve(): path for path in inside}
     return list(runs.values())
 

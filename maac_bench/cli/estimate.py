@@ -15,7 +15,7 @@ from analytic.lqg import Array
 from maac_bench.cli.scores import AtHorizon, describe, frame, table
 from maac_bench.estimators import Estimator, EstimatorNoise, Settings, make_estimator
 from maac_bench.estimators.base import CriticRole
-from maac_bench.names import speaking
+from maac_bench.names import described, speaking
 from maac_bench.scoring import expectation, score
 from maac_bench.streams import Streams
 from maac_bench.tasks import Task, make_task, require_its_lqg, require_lqg
@@ -149,9 +149,7 @@ class Estimate:
         except Exception as error:  # whatever the functions of the user's own row raise
             if ":" not in self.task:
                 raise
-            raise ValueError(
-                f"task {self.task!r} fails: {type(error).__name__}: {error}"
-            ) from error
+            raise ValueError(f"task {self.task!r} fails: {described(error)}") from error
         expected = expectation(estimator, require_lqg(task), gain, critic, model)
         return AtHorizon(estimator.settings.horizon, result, expected)
 

@@ -32,6 +32,8 @@ ESTIMATORS: dict[str, Callable[[Settings], Estimator]] = {
 
 def make_estimator(name: str, settings: Settings) -> Estimator:
     """The estimator of that name, also the user's own; ValueError naming the known ones if none."""
+    if not isinstance(settings, Settings):
+        raise ValueError(f"settings must be Settings, got {type(settings).__name__}")
     estimator = make("estimator", name, ESTIMATORS, Estimator, settings)
     require_role(estimator)
     if not isinstance(estimator.settings, Settings):

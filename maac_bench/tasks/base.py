@@ -58,7 +58,10 @@ def never(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 def require_lqg(task: Task) -> LQG:
     """The task's closed form; ValueError if it has none."""
     if task.lqg is None:
-        raise ValueError(f"task {task.name!r} has no exact gradient: choose a linear-quadratic one")
+        raise ValueError(
+            f"task {task.name!r} has no exact gradient: choose a linear-quadratic one, such as "
+            "maac_bench/DoubleIntegrator-v0"
+        )
     return task.lqg
 
 

@@ -58,7 +58,7 @@ def test_an_estimator_without_a_critic_needs_none_that_exists(capsys, module):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--estimator", "{}:broken"], "broken' raises LookupError: no such thing"),
+        (["--estimator", "{}:broken"], "broken' raises LookupError: no such thing (own_names_"),
         (["--estimator", "{}:flat"], "[8, 1, 2]; it gave torch.float32 (torch.strided) of [8, 2]"),
         (["--estimator", "{}:complex"], "it gave torch.complex64 (torch.strided) of [8, 1, 2]"),
         (["--estimator", "{}:nothing"], "here one of [8, 1, 2]; it gave none"),

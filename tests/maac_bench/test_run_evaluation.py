@@ -173,6 +173,17 @@ def test_every_episode_is_planned_with_noise_of_its_own(trained, monkeypatch):
     assert not torch.equal(first, second)
 
 
+def test_a_folder_of_runs_is_no_run_and_they_are_named(trained, tmp_path):
+    path, _ = trained
+    inside = path / "moved"
+    inside.mkdir()
+    (path / "config.json").rename(inside / "config.json")
+    with pytest.raises(ValueError, match=f"config.json is missing; below it: {inside}$"):
+        open_run(path)
+    with pytest.raises(ValueError, match=r"holds no run: config\.json is missing"):
+        open_run(inside / "config.json")
+
+
 def test_a_configuration_that_is_not_the_checkpoints_is_refused(trained, capsys):
     path, _ = trained
     assert open_run(str(path)).rollouts == 1
