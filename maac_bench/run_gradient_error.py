@@ -276,8 +276,18 @@ def _setting(agent: Agent, world: World, model: Dynamics, true: Dynamics) -> Set
 
 
 def summary(table: pd.DataFrame) -> str:
-    """Means over seeds as readable lines: a block per measure, a row per H, a column per part."""
-    blocks = []
+    """Means over seeds as readable lines: the actor's gradient first, then a block per measure.
+
+    A row per H; in the later blocks a column per part.
+    """
+    first = {"cosine": "cosine", "cosine_error": "±", "norm_ratio": "length"}
+    total = table[table["part"] == "total"].groupby("horizon")[list(first)].mean()
+    lines = total.rename(columns=first).rename_axis(index="H")
+    blocks = [
+        f"actor's gradient against the reference, {table['reference_steps'].iloc[0]} true steps "
+        "closed by the run's own critic (cosine 1: the same direction; length: in units of the "
+        f"reference's)\n{lines.to_string(float_format=lambda value: f'{value:.3g}')}\n"
+    ]
     for column, title in SUMMARY.items():
         # Not pivot_table, which leaves out a part that has no number.
         means = table.groupby(["horizon", "part"], sort=False)[column].mean().unstack()

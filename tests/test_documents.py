@@ -118,7 +118,7 @@ def own_tables(monkeypatch):
 
 def test_the_documents_own_rows_are_used(tmp_path, monkeypatch, capsys):
     blocks = python_blocks("docs/extending.md")
-    (tmp_path / "my_rows.py").write_text(blocks[-1].replace("my_module:", "my_rows:"))
+    (tmp_path / "my_rows.py").write_text(blocks[-2].replace("my_module:", "my_rows:"))
     monkeypatch.chdir(tmp_path)
     own_tables(monkeypatch)
     arguments = ["--task", "my_rows:MyLQG-v0", "--estimator", "my_rows:mine", "--samples", "8"]
@@ -146,7 +146,7 @@ def test_the_documents_python_runs(tmp_path, monkeypatch):
     trainer.close()
     monkeypatch.chdir(tmp_path)
     blocks = [*python_blocks("README.md"), *python_blocks("docs/extending.md")]
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     own_tables(monkeypatch)
     for block in blocks:
         names: dict[str, Any] = {}

@@ -228,9 +228,9 @@ class GradientError:
         print(summary(table))
         if asked.through == "score_function" and training.task.terminated is not never:
             print(
-                f"episodes of {task} may end: then gradients from true returns have what moving "
-                "the border of the ending states does, and the learned one has not, however good "
-                "the model (a row whose episodes never end says maac_bench.tasks.never)"
+                f"episodes of {task} may end: gradients from true returns then count how actions "
+                "move the border of the ending states, the learned one does not, however good the "
+                "model (a row whose episodes never end says terminated=maac_bench.tasks.never)"
             )
         _say_who_stopped(self.directory, table)
         write_csv(table, path)

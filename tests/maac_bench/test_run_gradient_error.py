@@ -184,9 +184,11 @@ def test_the_summary_is_a_mean_over_seeds():
     pairs = ((0.25, 0.75), (0.1, 0.3), (1, 2), (3, 7), (10, 30), (0, 1))
     values = dict(zip(SUMMARY, pairs, strict=True))
     table = pd.concat(
-        pd.DataFrame({"seed": (3, 4), "horizon": 2, "part": part, **values}) for part in PARTS
+        pd.DataFrame({"seed": (3, 4), "horizon": 2, "part": part, "reference_steps": 20, **values})
+        for part in PARTS
     )
-    shown = [line.split() for line in summary(table).splitlines() if line.startswith("2 ")]
+    first, *shown = [line.split() for line in summary(table).splitlines() if line.startswith("2 ")]
+    assert first == ["2", "0.5", "0.2", "20"]
     assert shown == [
         ["2", *[mean] * len(PARTS)] for mean in ("0.5", "0.2", "1.5", "5", "20", "0.5")
     ]
@@ -235,7 +237,7 @@ def test_where_episodes_may_end_the_parts_are_said_to_include_that(trained, caps
     assert "may end" not in capsys.readouterr().out
     monkeypatch.setattr("maac_bench.cli.runs.never", None)
     assert main(["gradient-error", str(trained), *OPTIONS]) == 0
-    assert f"episodes of {CHEETAH} may end: then" in capsys.readouterr().out
+    assert f"episodes of {CHEETAH} may end: gradients" in capsys.readouterr().out
 
 
 def test_the_results_of_a_checkpoint_that_was_asked_for_have_their_own_names(trained):
