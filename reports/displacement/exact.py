@@ -19,7 +19,7 @@ from analytic.lqg import Array
 from maac_bench.scoring import cosine
 from maac_bench.tasks import make_task, require_lqg
 
-_SOLVED = 1e-6  # of the exact gradient's length there
+_SOLVED = 1e-6  # of the learner's gradient at half of that gain
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,9 @@ def own_optimum(
         except analytic.UnstablePolicyError:
             return np.full(flat.shape, np.nan)
 
-    found = root(gradient, analytic.optimal_gain(believed).ravel())
-    gain = found.x.reshape(lqg.m, lqg.n)
-    try:
-        size = np.linalg.norm(analytic.policy_gradient(lqg, gain))
-    except analytic.UnstablePolicyError:
-        return None
-    left = np.linalg.norm(gradient(found.x))
-    return gain if left < _SOLVED * size else None
+    found = root(gradient, analytic.optimal_gain(believed).ravel()).x
+    left, usual = (np.linalg.norm(gradient(share * found)) for share in (1.0, 0.5))
+    return found.reshape(lqg.m, lqg.n) if left < _SOLVED * usual else None
 
 
 def _compare(
