@@ -137,7 +137,7 @@ class DataSettings:
     """Where batches come from and how often things happen; counts are per seed."""
 
     random_rollouts: int = 5
-    """episodes of uniform actions before training"""
+    """rollouts of uniform actions before training"""
     updates_per_step: int = 8
     """agent updates per environment step"""
     batch_size: int = 256

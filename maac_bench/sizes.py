@@ -1,4 +1,4 @@
-"""How large the parts of an algorithm are; none of it changes the algorithm."""
+"""How large the parts of an algorithm are; `tiny` has rates and a discount of its own besides."""
 
 from __future__ import annotations
 

@@ -26,6 +26,8 @@ _SUMMARY = ["task", "algo", "measure", "n", "iqm", "low", "high"]
 def curve_figure(folder: Path, colors: Mapping[str, str]) -> Figure:
     """One column per task: evaluation returns against episodes, below the final ones.
 
+    Without the latter where they compare nothing: of several algorithms fewer than two have any.
+
     Args:
         folder: holds data.csv, summary.csv and provenance.json.
         colors: of each algorithm; others are drawn in black.
@@ -37,23 +39,31 @@ def curve_figure(folder: Path, colors: Mapping[str, str]) -> Figure:
     data = read_csv(folder / "data.csv", _DATA)
     summary = read_csv(folder / "summary.csv", _SUMMARY)
     tasks = list(data["task"].unique())
+    final = summary[summary["measure"] == "final"]
+    ratios, height = ((3, 1), 5.6) if _compare(final) else ((1,), 4.4)
     figure, grid = plt.subplots(
-        2,
+        len(ratios),
         len(tasks),
-        figsize=(max(8.0, 3.9 * len(tasks)), 5.6),
-        height_ratios=(3, 1),
+        figsize=(max(8.0, 3.9 * len(tasks)), height),
+        height_ratios=ratios,
         squeeze=False,
         layout="constrained",
     )
-    for (upper, lower), task in zip(grid.T, tasks, strict=True):
-        _draw_curves(upper, data[data["task"] == task], colors, "episode")
-        final = summary[(summary["task"] == task) & (summary["measure"] == "final")]
-        _draw_scores(lower, final, colors)
-        upper.set_title(task, fontsize=9)
+    for column, task in zip(grid.T, tasks, strict=True):
+        _draw_curves(column[0], data[data["task"] == task], colors, "episode")
+        column[0].set_title(task, fontsize=9)
+        if len(column) > 1:
+            _draw_scores(column[1], final[final["task"] == task], colors)
     grid[0, 0].set_ylabel("evaluation return (mean action)")
     _legend_above(figure, grid[0])
     write_below(figure, provenance.caption(origin, _note(data, origin)))
     return figure
+
+
+def _compare(final: pd.DataFrame) -> bool:
+    """Whether, on some task, at least two algorithms have a final return, or all that there are."""
+    groups = final.groupby("task")["iqm"]
+    return bool((groups.count() >= groups.size().clip(upper=2)).any())
 
 
 def comparison_figure(data: pd.DataFrame, colors: Mapping[str, str], note: str) -> Figure:

@@ -73,20 +73,7 @@ class Evaluate:
             table = evaluate_run(run, self.episodes, planner, bar.update)
         if self.mpc:
             table = table.assign(**dials)
-        means = []
-        for seed, rows in table.groupby("seed"):
-            returns = rows["return"].to_numpy()
-            means.append(returns.mean())
-            spread = f" ± {returns.std(ddof=1):.1f}" if len(returns) > 1 else ""
-            print(f"seed {seed}: {means[-1]:.1f}{spread}")
-        spread = f" ± {np.std(means, ddof=1):.1f} over {len(means)} seeds" if len(means) > 1 else ""
-        number = "1 episode" if self.episodes == 1 else f"{self.episodes} episodes"
-        print(
-            f"return {np.mean(means):.1f}{spread}, {number} each, "
-            f"{table['ms_per_decision'].median():.2f} ms per decision"
-        )
-        if self.episodes > 1 or len(means) > 1:
-            print("± is the standard deviation of episodes, and of the seeds' means")
+        print(returns_of(table))
         _say_who_stopped(self.directory, table)
         # Printed first: whatever happens to the file, it was not for nothing.
         if _has_more(path, table):
@@ -105,6 +92,25 @@ def _has_more(path: Path, table: pd.DataFrame) -> bool:
         return path.exists() and begins_with(read_csv(path, []), table)
     except ValueError:
         return False
+
+
+def returns_of(table: pd.DataFrame) -> str:
+    """An evaluation as readable lines: every seed, and their mean."""
+    lines, means = [], []
+    for seed, rows in table.groupby("seed"):
+        returns = rows["return"].to_numpy()
+        means.append(returns.mean())
+        spread = f" ± {returns.std(ddof=1):.1f}" if len(returns) > 1 else ""
+        lines.append(f"seed {seed}: {means[-1]:.1f}{spread}")
+    count = table["episode"].nunique()
+    spread = f" ± {np.std(means, ddof=1):.1f} over {len(means)} seeds" if len(means) > 1 else ""
+    lines.append(
+        f"return {np.mean(means):.1f}{spread}, {count} episode{'s' * (count > 1)} each, "
+        f"{table['ms_per_decision'].median():.2f} ms per decision"
+    )
+    if count > 1 or len(means) > 1:
+        lines.append("± is the standard deviation of episodes, and of the seeds' means")
+    return "\n".join(lines)
 
 
 _BEFORE = {"displacement": 0.0}

@@ -38,7 +38,8 @@ class Train:
     algo: str = DEFAULT_ALGORITHM
     """which algorithm; `maac-bench list` names them (your own: module:name)"""
     size: Size = "paper"
-    """as in the paper's code, or smaller nets, batches and D_model; tiny: other rates, too"""
+    """as in the paper's code, or smaller nets, batches and D_model; tiny: other rates and a
+    discount of 0.98, too"""
     seeds: tuple[int, ...] = (0,)
     """independent runs, trained together in one process"""
     rollouts: int = 50

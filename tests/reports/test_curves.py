@@ -136,19 +136,19 @@ def published_figure(folder, data: pd.DataFrame, episodes: int, label: str = "re
 
 
 def test_curves_of_unequal_lengths_are_drawn_as_far_as_they_go(tmp_path):
-    data = curves(maac={0: [0, 4, 5], 1: [2, 6]}, other={1: [7]})
+    data = curves(maac={0: [0, 4, 5], 1: [2, 6]}, other={1: [7, 8, 9], 0: [7]})
     figure = published_figure(tmp_path, data, 3)
     upper, lower = figure.axes
     lengths = sorted(len(line.get_xdata()) for line in upper.lines)
-    assert lengths == [1, 1, 2, 3, 3]  # three seeds and two aggregates
+    assert lengths == [1, 2, 3, 3, 3, 3]  # four seeds and two aggregates
     assert [label.get_text() for label in lower.get_yticklabels()] == [
         "maac, n = 1",
-        "other, n = 0",
+        "other, n = 1",
     ]
     caption = figure.get_supxlabel()
     assert "profile mini (reduced)" in caption
     assert "seeds 0, 1 (n = 2)" in caption
-    assert "1 of 4 curves are complete" in caption
+    assert "2 of 4 curves are complete" in caption
     assert "data from commit" in caption
 
 
@@ -161,12 +161,32 @@ def test_the_longest_line_below_a_figure_fits(tmp_path):
     assert text.x1 <= inside.x1
 
 
-def test_curves_of_which_none_is_complete_are_drawn(tmp_path):
-    figure = published_figure(tmp_path, curves(maac={0: [0, 4], 1: [2]}), 3)
-    upper, lower = figure.axes
-    assert len(upper.lines) == 3
-    assert lower.get_xlabel().endswith("no curve is complete")
-    assert "0 of 4 curves are complete" in figure.get_supxlabel()
+@pytest.mark.parametrize("other", [{}, {"other": {0: [7]}}, {"other": {0: [7, 8, 9]}}])
+def test_final_returns_that_compare_nothing_are_left_out(tmp_path, other):
+    """No curve is complete, or one of two algorithms alone."""
+    figure = published_figure(tmp_path, curves(maac={0: [0, 4], 1: [2]}, **other), 3)
+    (upper,) = figure.axes
+    assert len(upper.lines) == 3 + 2 * len(other)
+    whole = int(bool(other) and len(other["other"][0]) == 3)
+    assert f"{whole} of 4 curves are complete" in figure.get_supxlabel()
+
+
+def test_a_single_algorithm_has_its_final_return(tmp_path):
+    _, lower = published_figure(tmp_path, curves(maac={0: [0, 4, 5]}), 3).axes
+    assert [label.get_text() for label in lower.get_yticklabels()] == ["maac, n = 1"]
+
+
+def test_beside_a_task_that_is_complete_another_says_that_it_is_not(tmp_path):
+    data = curves(maac={0: [0, 4, 5]})
+    late = curves(maac={0: [1]}).assign(task="later")
+    both = pd.concat([data, late])
+    summary = summary_table(both, score_table(both, {TASK: 3, "later": 3}), ["final"])
+    settings = {"profile": "mini", "label": "", "tasks": {TASK: 3, "later": 3}}
+    settings |= {"algorithms": ["maac"], "seeds": [0]}
+    tables = {"data.csv": both, "summary.csv": summary}
+    publish(tables, tmp_path, record("test", settings))
+    lower = curve_figure(tmp_path, {}).axes[2:]
+    assert [axes.get_xlabel().endswith("no curve is complete") for axes in lower] == [False, True]
 
 
 def test_an_interval_that_runs_off_the_axis_is_explained(tmp_path):
