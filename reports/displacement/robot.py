@@ -8,7 +8,7 @@ from pathlib import Path
 
 from maac_bench.run_checkpoints import checkpoint_digest, checkpoint_rollouts
 from maac_bench.run_gradient_error import Measurement, gradient_error
-from reports.training_profiles import Profile, ant, repeated
+from reports.training_profiles import Profile, ant, other_tasks, repeated
 from reports.training_runs import TrainingRun
 from reports.units import Experiment
 
@@ -38,8 +38,16 @@ def _labelled(profile: Profile) -> Profile:
     return replace(profile, label=f"{profile.algorithms[0]}; {profile.label}")
 
 
+def _early(task: str) -> Robot:
+    """The first episodes on a task where H > 0 does not pay in as many."""
+    tasks = {f"maac_bench/{task}-v0": 25}
+    return Robot(_labelled(replace(other_tasks(("maac",)), tasks=tasks)), (20,))
+
+
 TRAINED = {
     "mujoco": Robot(_labelled(repeated(("maac",))), (20, 50)),
+    "hopper": _early("Hopper"),
+    "walker2d": _early("Walker2d"),
     "ant": Robot(_labelled(ant(("maac",))), (150,)),
 }
 

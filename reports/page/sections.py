@@ -141,7 +141,7 @@ SECTIONS = {
     ),
     "displacement": Section(
         "Where a gradient is measured",
-        ("exact", "mujoco", "ant"),
+        ("exact", "mujoco", "hopper", "walker2d", "ant"),
         None,
         "",
         ("displacement",),
