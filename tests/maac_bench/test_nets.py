@@ -76,9 +76,12 @@ def test_bad_inputs_are_named():
     with pytest.raises(ValueError, match=r"\[1, 5, 4\].*3 inputs"):
         net(torch.zeros(1, 5, 4))
     with pytest.raises(ValueError, match=r"activation 'gelu' is unknown.*swish"):
-        init_mlp(Streams([0], "net"), None, 3, 1, Hidden((), "gelu"))
+        init_mlp(Streams([0], "net"), None, 3, 1, Hidden((8,), "gelu"))
     with pytest.raises(ValueError, match=r"precision 'half' is unknown.*bfloat16"):
-        init_mlp(Streams([0], "net"), None, 3, 1, Hidden((), precision="half"))
+        init_mlp(Streams([0], "net"), None, 3, 1, Hidden((8,), precision="half"))
+    for widths in ((), (8, 0)):
+        with pytest.raises(ValueError, match="hidden must be positive layer widths, got"):
+            init_mlp(Streams([0], "net"), None, 3, 1, Hidden(widths))
 
 
 def test_rounded_products_are_those_between_hidden_layers():

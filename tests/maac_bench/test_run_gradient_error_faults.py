@@ -58,7 +58,7 @@ def test_a_run_before_its_first_fit_is_named(tmp_path, capsys):
 
 def test_other_tasks_missing_runs_and_missing_checkpoints_are_named(tmp_path, capsys):
     assert main(["gradient-error", str(tmp_path / "pendulum")]) == 2
-    assert "holds no run: config.json is missing" in capsys.readouterr().err
+    assert "holds no run: there is no such folder" in capsys.readouterr().err
     make_run(tmp_path / "other", task="HalfCheetah-v5")
     assert main(["gradient-error", str(tmp_path / "other")]) == 2
     assert "task 'HalfCheetah-v5' has no true dynamics" in capsys.readouterr().err
@@ -71,6 +71,7 @@ def test_other_tasks_missing_runs_and_missing_checkpoints_are_named(tmp_path, ca
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
+        (["--seed", "-1"], "maac-bench: seed must be at least 0, got -1"),
         (["--samples", "3"], "samples must be at least 4, got 3"),
         (["--reference-steps", "0"], "reference_steps must be at least 1, got 0"),
         (["--reference-steps", "5"], "reference_steps must be at least the longest horizon, 10"),

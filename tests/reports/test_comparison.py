@@ -220,7 +220,9 @@ def test_series_of_one_picture_have_colours_of_their_own():
 
 
 def test_bad_input_is_one_line(runs, tmp_path, capsys):
-    assert "holds no run: config.json is missing" in refusal(capsys, tmp_path / "nowhere")
+    assert "holds no run: there is no such folder" in refusal(capsys, tmp_path / "nowhere")
+    (tmp_path / "bare").mkdir()
+    assert "holds no run: config.json is missing" in refusal(capsys, tmp_path / "bare")
     assert "figure must end in .png" in refusal(capsys, runs, "--figure", "x.pdf")
     make_run(tmp_path / "again", "maac", {1: [1]})
     assert "seed 1 of maac" in refusal(capsys, runs, tmp_path / "again")
