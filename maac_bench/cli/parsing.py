@@ -61,7 +61,10 @@ def parse(arguments: Sequence[str]) -> Command:
     except SystemExit as end:
         if not end.code:
             raise
-        raise ValueError(_sentence(complaint.getvalue())) from end
+        said = _sentence(complaint.getvalue())
+        if "valid parse" in said and any("," in argument for argument in arguments):
+            said += "; several values are separated by spaces"
+        raise ValueError(said) from end
     return command
 
 

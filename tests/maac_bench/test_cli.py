@@ -47,6 +47,8 @@ def test_estimate_prints_a_score_that_repeats(capsys):
         (["estimate", "--task", "x"], "unknown task 'x'; choose from maac_bench/"),
         (["estimate", "--estimator", "x"], "unknown estimator 'x'; choose from pathwise"),
         (["estimate", "--task", "DoubleIntegrator-v0"], "; did you mean maac_bench/DoubleIntegr"),
+        (["estimate", "--horizon", "0,2"], "['0,2']; several values are separated by spaces"),
+        (["train", "--out", "x", "--seeds", "0,1"], "; several values are separated by spaces"),
         (["estimate", "--estimator", "patwise"], "; did you mean pathwise?"),
         (["evaluate", "no/such/run"], "no/such/run holds no run: there is no such folder"),
         (["compare", "no/such/run"], "no/such/run holds no run: there is no such folder"),
