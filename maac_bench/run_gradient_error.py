@@ -6,16 +6,17 @@ import math
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
-from torch import Tensor
 
 from maac_bench.agent import Agent
 from maac_bench.checkpoint import Snapshot
 from maac_bench.checks import require_whole
 from maac_bench.config import from_dict
+from maac_bench.displacement import displaced, shuffled
 from maac_bench.gradient_parts import PARTS, Gradients, Setting, Through, horizon_gradients
 from maac_bench.gradient_quality import OUTLIER, Quality, measure
 from maac_bench.products import fast_products
@@ -26,13 +27,13 @@ from maac_bench.run_records import read_identity
 from maac_bench.streams import StreamFactory, Streams
 from maac_bench.tasks import TrainingTask, make_training_task
 from maac_bench.tasks.mujoco_dynamics import mujoco_dynamics
-from maac_bench.types import Dynamics, Gradient
+from maac_bench.types import Dynamics
 from maac_bench.world import World
 
 _LARGEST_BLOCK = 8192  # rollouts in memory at a time
 
 _COLUMNS = ["task", "algo", "seed", "rollout", "through", "reference_steps", "horizon", "part"]
-_COLUMNS += ["samples", "replicates", "displacement"]
+_COLUMNS += ["samples", "replicates", "displacement", "shuffled_model"]
 
 SUMMARY = {
     "cosine": "cosine of the mean gradients",
@@ -63,8 +64,10 @@ class Measurement:
     displacement: float = 0.0
     """how far off the run's policy to measure: every parameter tensor is moved at random by this
     share of its length. At 0 what is measured is what optimisation has left of the gradient"""
+    shuffled_model: bool = False
+    """a control: the learned model with its weights in random order, which knows nothing"""
     seed: int = 0
-    """random seed of start states, noise and displacement"""
+    """random seed of start states, noise, displacement and shuffling"""
 
     def __post_init__(self) -> None:
         """Refuse what gives no numbers."""
@@ -117,12 +120,12 @@ def gradient_error(
 
     Returns:
         Columns task, algo, seed, rollout (how long the run was trained), through, reference_steps,
-        horizon, part (see `gradient_parts`), samples, replicates, displacement, and the fields of
-        `gradient_quality.Quality`.
+        horizon, part (see `gradient_parts`), samples, replicates, displacement, shuffled_model (0
+        or 1), and the fields of `gradient_quality.Quality`.
 
     Raises:
-        ValueError: no run, no checkpoint yet, a damaged one, a run without a model for H > 0, or a
-            task without true dynamics that can be started anywhere.
+        ValueError: no run, no checkpoint yet, a damaged one, a run without a model for H > 0 or to
+            shuffle, or a task without true dynamics that can be started anywhere.
         FloatingPointError: a gradient is not finite.
     """
     identity, snapshot = read_identity(path), require_checkpoint(path, rollout)
@@ -134,9 +137,11 @@ def gradient_error(
         alone = snapshot.select([k])
         agent, world = restore_parts(alone, config, task)
         model = world.model
-        if model is None and any(measurement.horizons):
+        if model is None and (any(measurement.horizons) or measurement.shuffled_model):
             reason = "has fitted no model yet" if config.uses_model else "learns no model"
             raise ValueError(f"{path} {reason}: it can be measured with --horizons 0 alone")
+        if model is not None and measurement.shuffled_model:
+            model = shuffled(model, _streams(alone, measurement, "shuffling"))
         # At H = 0 no model is asked.
         setting = _setting(agent, world, dynamics if model is None else model, dynamics)
         tables.append(
@@ -155,6 +160,7 @@ def gradient_error(
         samples=measurement.samples,
         replicates=measurement.rollouts,
         displacement=measurement.displacement,
+        shuffled_model=int(measurement.shuffled_model),
     )
     return table[[*_COLUMNS, *Quality._fields]]
 
@@ -168,10 +174,7 @@ def _of_one_seed(
 ) -> pd.DataFrame:
     """A row per horizon and part, of a snapshot of one seed."""
     seeds, (n, m) = snapshot.counters["seeds"], agent.sizes
-
-    def streams(purpose: str) -> Streams:
-        return Streams([(seed, measurement.seed) for seed in seeds], f"gradient-error-{purpose}")
-
+    streams = partial(_streams, snapshot, measurement)
     moved = displaced(setting.policy.parameters, measurement.displacement, streams("displacement"))
     setting = setting._replace(policy=setting.policy.replace(moved))
     rows = snapshot.tensors["real.0"]
@@ -199,17 +202,9 @@ def _of_one_seed(
     return _quality_table(means, seeds, streams)
 
 
-def displaced(parameters: Gradient, share: float, streams: Streams) -> Gradient:
-    """Parameters a random step away: each tensor by that share of its own length, [seeds, ...]."""
-
-    def length(one: Tensor) -> Tensor:
-        return one.square().sum(dim=tuple(range(1, one.dim())), keepdim=True).sqrt()
-
-    steps = [streams.normal(*one.shape[1:]) for one in parameters]
-    return tuple(
-        one + share * length(one) / length(step) * step
-        for one, step in zip(parameters, steps, strict=True)
-    )
+def _streams(snapshot: Snapshot, measurement: Measurement, purpose: str) -> Streams:
+    seeds = [(seed, measurement.seed) for seed in snapshot.counters["seeds"]]
+    return Streams(seeds, f"gradient-error-{purpose}")
 
 
 def true_dynamics(training: TrainingTask) -> Dynamics:

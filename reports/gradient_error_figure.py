@@ -61,6 +61,8 @@ def draw(path: Path) -> None:
     note += f"reference: {first['reference_steps']} true steps, {first['through']}"
     if first.get("displacement"):  # tables from before it could be chosen have none
         note += f" · policies displaced by {first['displacement']:g} of their parameters' length"
+    if first.get("shuffled_model"):
+        note += " · a control: the learned model's weights in random order"
     write_below(figure, note, 8)
     save(figure, path.with_suffix(""))
 

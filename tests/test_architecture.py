@@ -27,7 +27,7 @@ LAYERS = [
     {"nets", "adam", "episodes"},
     {"policies", "critics"},
     {"dynamics"},
-    {"rollout"},
+    {"rollout", "displacement"},
     {"objectives"},
     {"world", "regression"},
     {"early_stopping", "ensemble_training"},

@@ -113,7 +113,7 @@ def returns_of(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-_BEFORE = {"displacement": 0.0}
+_BEFORE = {"displacement": 0.0, "shuffled_model": 0}
 """Dials that files from before they could be chosen do not name, and what they were."""
 
 
@@ -225,6 +225,7 @@ class GradientError:
         asked = self.measurement
         names = ("through", "reference_steps", "samples", "displacement")
         dials = {name: getattr(asked, name) for name in names}
+        dials["shuffled_model"] = int(asked.shuffled_model)
         own = {"random_seed": asked.seed}
         _require_alike(path, {**dials, "replicates": asked.rollouts, **own})
         _require_horizons(path, asked.horizons)

@@ -37,7 +37,9 @@ def draw(folder: Path) -> None:
     if origin["configuration"]["profile"] == "exact":
         figure = _exact(read_csv(folder / "data.csv", _EXACT), origin)
     else:
-        figure = _robot(read_csv(folder / "data.csv", _ROBOT), origin)
+        data = read_csv(folder / "data.csv", _ROBOT)
+        # Tables from before there was a control have no such column.
+        figure = _robot(data.assign(control=data.get("shuffled_model", 0) == 1), origin)
     save(figure, folder / "displacement")
 
 
@@ -92,6 +94,7 @@ def _robot(data: pd.DataFrame, origin: dict[str, Any]) -> Figure:
         f"{first['samples']} start states x {first['replicates']}\n"
         f"lines: mean of the seeds · {seeds} · bars: standard error over start states · dotted: "
         "half of the reference's start states against the other half\n"
+        f"{'x: a control, the learned model shuffled · ' * bool(data['control'].any())}"
         f"reference: {first['reference_steps']} true steps, then the learned critic · "
         f"{provenance.policies(origin)}"
     )
@@ -100,8 +103,12 @@ def _robot(data: pd.DataFrame, origin: dict[str, Any]) -> Figure:
 
 
 def _draw_part(axes: Axes, rows: pd.DataFrame) -> None:
+    control, rows = rows[rows["control"]], rows[~rows["control"]]
     for horizon, color in _colors(rows):
         one = rows[rows["horizon"] == horizon]
+        ignorant = control[(control["horizon"] == horizon) & (control["part"] == "total")]
+        if horizon:  # at H = 0 no model is asked
+            axes.plot(ignorant["displacement"], ignorant["cosine"], "x", color=color, ms=5)
         mean = one.groupby("displacement")["cosine"].mean()
         axes.plot(mean.index, mean, "-", color=color, lw=1.5, label=horizon)
         for marker, (_, seed) in zip(cycle(_MARKERS), one.groupby("seed"), strict=False):

@@ -54,7 +54,8 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     missing = [f"age {age}: no checkpoint" for age in size.ages if age not in ages]
     for line in missing:
         print(f"unfinished: {line}")
-    dials = {name: value for name, value in asdict(MEASUREMENT).items() if name != "displacement"}
+    own = ("displacement", "shuffled_model")  # columns of the table
+    dials = {name: value for name, value in asdict(MEASUREMENT).items() if name not in own}
     configuration: dict[str, Any] = {
         "profile": profile,
         "label": size.training.label,
@@ -62,6 +63,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
         "seeds": size.run.seeds,
         "ages": ages,
         "displacements": size.displacements,
+        "control": size.control,
         "measurement": dials,
     }
     origin = provenance.record(f"maac-bench figure displacement --profile {profile}", configuration)

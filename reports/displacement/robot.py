@@ -21,12 +21,14 @@ class Robot:
     """Which run is measured, when, and how far from its policies.
 
     training: its first run is measured. ages: after how many episodes. displacements: as shares
-    of the length of every parameter tensor.
+    of the length of every parameter tensor. control: at which of them a model that knows nothing
+    is measured, too.
     """
 
     training: Profile
     ages: tuple[int, ...]
     displacements: tuple[float, ...] = (0.0, 0.03, 0.1, 0.2)
+    control: float = 0.03
 
     @property
     def run(self) -> TrainingRun:
@@ -71,11 +73,17 @@ def held_ages(robot: Robot, path: Path) -> list[int]:
 
 def robot_experiment(robot: Robot, path: Path) -> Experiment:
     """One unit per age and displacement, named after the checkpoint that is measured."""
+    planned = {
+        f"displaced-{share:g}": replace(MEASUREMENT, displacement=share)
+        for share in robot.displacements
+    }
+    control = replace(MEASUREMENT, displacement=robot.control, shuffled_model=True)
+    planned["control"] = control
     units = {
-        f"age-{age:03d}-{checkpoint_digest(path, age)[:16]}-displaced-{share:g}": partial(
-            gradient_error, path, replace(MEASUREMENT, displacement=share), age
+        f"age-{age:03d}-{checkpoint_digest(path, age)[:16]}-{name}": partial(
+            gradient_error, path, one, age
         )
         for age in held_ages(robot, path)
-        for share in robot.displacements
+        for name, one in planned.items()
     }
     return Experiment("displacement", units, {"task": robot.run.task})

@@ -32,6 +32,7 @@ MEASUREMENTS = (
     Measurement(through="score_function", samples=128, replicates=500),
     Measurement(through="pathwise", samples=64),
 )
+_UNUSED = ("displacement", "shuffled_model")
 _TRAINED = profiles(("maac",))
 
 
@@ -159,7 +160,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
         for one in MEASUREMENTS
         for age in held
     }
-    data = run(Experiment("gradient_error", units, dials), runs).drop(columns="displacement")
+    data = run(Experiment("gradient_error", units, dials), runs).drop(columns=list(_UNUSED))
     data.insert(0, "profile", profile)
     data = pd.concat([as_published(data), kept], ignore_index=True)
     # By measurement and age, as if all had been measured at once.
@@ -186,11 +187,11 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
 
 
 def _dials(measurement: Measurement) -> dict[str, Any]:
-    """All but the displacement: here a run's own policies are measured (see reports/displacement).
+    """All but those of reports/displacement: here a run is measured as it is.
 
-    Tables and records published before there was such a dial are those of now.
+    Tables and records published before there were such dials are those of now.
     """
-    return {name: value for name, value in asdict(measurement).items() if name != "displacement"}
+    return {name: value for name, value in asdict(measurement).items() if name not in _UNUSED}
 
 
 def _published(

@@ -8,8 +8,10 @@ import torch
 
 from maac_bench import run_gradient_error
 from maac_bench.__main__ import main
+from maac_bench.displacement import displaced, shuffled
 from maac_bench.gradient_parts import horizon_gradients
-from maac_bench.run_gradient_error import Measurement, displaced, gradient_error
+from maac_bench.run_evaluation import open_run
+from maac_bench.run_gradient_error import Measurement, gradient_error
 from maac_bench.streams import Streams
 from tests.maac_bench.measured_runs import OPTIONS, make_run
 
@@ -68,6 +70,36 @@ def test_the_table_says_how_far_and_another_seed_is_another_direction(trained):
     assert (off["displacement"] == 0.2).all()
     assert (off["l1_error"] != at_run["l1_error"]).any()
     pd.testing.assert_frame_equal(gradient_error(trained, replace(SMALL, displacement=0.2)), off)
+
+
+def test_a_shuffled_model_has_the_same_numbers_elsewhere(trained):
+    """Each seed's by itself."""
+    model = open_run(trained).world.model
+    mixed = shuffled(model, Streams((3, 4), "shuffling"))
+    for one, other in zip(model.parameters, mixed.parameters, strict=True):
+        assert one.shape == other.shape
+        assert torch.equal(one.flatten(1).sort().values, other.flatten(1).sort().values)
+        assert not torch.equal(one, other)
+    assert torch.equal(mixed.inputs.mean, model.inputs.mean)
+    again = shuffled(model.replace([p[1:] for p in model.parameters]), Streams((4,), "shuffling"))
+    assert torch.equal(again.parameters[0][0], mixed.parameters[0][1])
+
+
+def test_a_shuffled_model_changes_what_asks_the_model_alone(trained):
+    learned, control = (
+        gradient_error(trained, replace(SMALL, shuffled_model=value)) for value in (False, True)
+    )
+    assert (learned["shuffled_model"] == 0).all()
+    assert (control["shuffled_model"] == 1).all()
+    asks = (learned["horizon"] == 2) & learned["part"].isin(["model", "total"])
+    assert (learned["l1_error"] != control["l1_error"]).equals(asks)
+
+
+def test_a_run_without_a_model_has_none_to_shuffle(tmp_path, capsys):
+    make_run(tmp_path, algorithm="sac")
+    options = ["--horizons", "0", "--samples", "4", "--replicates", "2"]
+    assert main(["gradient-error", str(tmp_path), *options, "--shuffled-model"]) == 2
+    assert "learns no model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])

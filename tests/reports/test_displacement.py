@@ -121,7 +121,7 @@ def test_what_trains_nothing_is_not_collected(tmp_path, capsys):
 
 @pytest.fixture
 def small(monkeypatch):
-    planned = replace(report.PROFILES["mujoco"], ages=(2, 5), displacements=(0.0, 0.2))
+    planned = replace(report.PROFILES["mujoco"], ages=(2, 5), displacements=(0.0, 0.2), control=0.2)
     monkeypatch.setitem(report.PROFILES, "mujoco", planned)
     few = replace(robot.MEASUREMENT, horizons=(0, 2), samples=4, replicates=2, reference_steps=3)
     for module in (report, robot):
@@ -136,12 +136,15 @@ def test_a_run_is_measured_at_its_ages_and_off_its_policies(small, tmp_path, cap
     assert report.collect("mujoco", out, tmp_path)
     assert "unfinished: age 5: no checkpoint" in capsys.readouterr().out
     data = pd.read_csv(out / "data.csv")
-    assert len(data) == 2 * 2 * 2 * len(PARTS)
-    assert list(data["displacement"].unique()) == [0.0, 0.2]
-    at_run, off = (data[data["displacement"] == d]["l1_error"].to_numpy() for d in (0.0, 0.2))
-    assert (at_run != off).any()
+    assert len(data) == 3 * 2 * 2 * len(PARTS)
+    groups = data.groupby(["displacement", "shuffled_model"])["l1_error"]
+    found = {key: errors.to_numpy() for key, errors in groups}
+    assert list(found) == [(0.0, 0), (0.2, 0), (0.2, 1)]
+    assert (found[0.0, 0] != found[0.2, 0]).any()
+    assert (found[0.2, 0] != found[0.2, 1]).any()
     origin = json.loads((out / "provenance.json").read_text())
     assert origin["configuration"]["ages"] == [2]
+    assert origin["configuration"]["control"] == 0.2
     assert "displacement" not in origin["configuration"]["measurement"]
     assert not report.collect("mujoco", out, tmp_path)
     use_style()
@@ -149,6 +152,9 @@ def test_a_run_is_measured_at_its_ages_and_off_its_policies(small, tmp_path, cap
     first = (out / "displacement.png").read_bytes()
     draw(out)
     assert (out / "displacement.png").read_bytes() == first
+    data[data["shuffled_model"] == 0].drop(columns="shuffled_model").to_csv(out / "data.csv")
+    draw(out)  # as before there was a control
+    assert (out / "displacement.png").read_bytes() != first
 
 
 def test_runs_without_their_checkpoints_are_named(small, tmp_path):

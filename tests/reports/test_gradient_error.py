@@ -48,7 +48,7 @@ def published(small, monkeypatch, tmp_path):
 
     def measure(path, measurement, age):
         row = {"seed": 0, "rollout": age, "through": measurement.through, "cosine": 1 / age}
-        return pd.DataFrame([{**row, "displacement": 0.0}])
+        return pd.DataFrame([{**row, "displacement": 0.0, "shuffled_model": 0}])
 
     def at_once(experiment, runs):
         return pd.concat([unit() for unit in experiment.units.values()], ignore_index=True)
