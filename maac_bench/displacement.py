@@ -23,7 +23,10 @@ def displaced(parameters: Gradient, share: float, streams: Streams) -> Gradient:
 
 
 def shuffled(model: Ensemble, streams: Streams) -> Ensemble:
-    """The same numbers in every weight and bias tensor in random order, each seed's by itself."""
+    """The same numbers in every weight and bias tensor in random order, each seed's by itself.
+
+    It keeps normalisers, noise and the size of its outputs: what is lost is what it learned.
+    """
 
     def mixed(one: Tensor) -> Tensor:
         flat = one.flatten(1)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from maac_bench.agent import Agent
 from maac_bench.checkpoint import Snapshot
@@ -27,7 +28,7 @@ from maac_bench.run_records import read_identity
 from maac_bench.streams import StreamFactory, Streams
 from maac_bench.tasks import TrainingTask, make_training_task
 from maac_bench.tasks.mujoco_dynamics import mujoco_dynamics
-from maac_bench.types import Dynamics
+from maac_bench.types import Dynamics, Policy
 from maac_bench.world import World
 
 _LARGEST_BLOCK = 8192  # rollouts in memory at a time
@@ -65,7 +66,8 @@ class Measurement:
     """how far off the run's policy to measure: every parameter tensor is moved at random by this
     share of its length. At 0 what is measured is what optimisation has left of the gradient"""
     shuffled_model: bool = False
-    """a control: the learned model with its weights in random order, which knows nothing"""
+    """a control: the learned model with its weights in random order, which has lost what it learned
+    (but not its scales, nor that a state is like the last one)"""
     seed: int = 0
     """random seed of start states, noise, displacement and shuffling"""
 
@@ -121,7 +123,9 @@ def gradient_error(
     Returns:
         Columns task, algo, seed, rollout (how long the run was trained), through, reference_steps,
         horizon, part (see `gradient_parts`), samples, replicates, displacement, shuffled_model (0
-        or 1), and the fields of `gradient_quality.Quality`.
+        or 1), the fields of `gradient_quality.Quality`, target_norm (length of the mean target
+        gradient) and step_back (its cosine with the step back to the run's own policy, which asks
+        neither model nor critic; NaN without a displacement).
 
     Raises:
         ValueError: no run, no checkpoint yet, a damaged one, a run without a model for H > 0 or to
@@ -141,7 +145,7 @@ def gradient_error(
             reason = "has fitted no model yet" if config.uses_model else "learns no model"
             raise ValueError(f"{path} {reason}: it can be measured with --horizons 0 alone")
         if model is not None and measurement.shuffled_model:
-            model = shuffled(model, _streams(alone, measurement, "shuffling"))
+            model = shuffled(model, _streams(alone.counters["seeds"], measurement, "shuffling"))
         # At H = 0 no model is asked.
         setting = _setting(agent, world, dynamics if model is None else model, dynamics)
         tables.append(
@@ -162,7 +166,7 @@ def gradient_error(
         displacement=measurement.displacement,
         shuffled_model=int(measurement.shuffled_model),
     )
-    return table[[*_COLUMNS, *Quality._fields]]
+    return table[[*_COLUMNS, *Quality._fields, "target_norm", "step_back"]]
 
 
 def _of_one_seed(
@@ -174,9 +178,9 @@ def _of_one_seed(
 ) -> pd.DataFrame:
     """A row per horizon and part, of a snapshot of one seed."""
     seeds, (n, m) = snapshot.counters["seeds"], agent.sizes
-    streams = partial(_streams, snapshot, measurement)
-    moved = displaced(setting.policy.parameters, measurement.displacement, streams("displacement"))
-    setting = setting._replace(policy=setting.policy.replace(moved))
+    streams = partial(_streams, seeds, measurement)
+    own, moved = setting.policy, measured_policy(setting.policy, seeds, measurement)
+    setting = setting._replace(policy=moved)
     rows = snapshot.tensors["real.0"]
     index = streams("start").integers(rows.shape[1], measurement.samples)
     start = rows[..., :n].gather(1, index.unsqueeze(-1).expand(-1, -1, n))
@@ -199,12 +203,19 @@ def _of_one_seed(
         _add(means, named, replicates / measurement.rollouts)
         on_rollouts(replicates / measurement.rollouts)
     _require_finite(means, seeds)
-    return _quality_table(means, seeds, streams)
+    pairs = zip(own.parameters, moved.parameters, strict=True)
+    back = torch.cat([(to - here).flatten(1) for to, here in pairs], dim=-1)
+    return _quality_table(means, seeds, streams, back)
 
 
-def _streams(snapshot: Snapshot, measurement: Measurement, purpose: str) -> Streams:
-    seeds = [(seed, measurement.seed) for seed in snapshot.counters["seeds"]]
-    return Streams(seeds, f"gradient-error-{purpose}")
+def _streams(seeds: Sequence[int], measurement: Measurement, purpose: str) -> Streams:
+    return Streams([(seed, measurement.seed) for seed in seeds], f"gradient-error-{purpose}")
+
+
+def measured_policy(policy: Policy, seeds: Sequence[int], measurement: Measurement) -> Policy:
+    """What a measurement displaces a run's policy to, stack (seeds,)."""
+    streams = _streams(seeds, measurement, "displacement")
+    return policy.replace(displaced(policy.parameters, measurement.displacement, streams))
 
 
 def true_dynamics(training: TrainingTask) -> Dynamics:
@@ -244,17 +255,26 @@ def _require_finite(means: Mapping[int, Gradients], seeds: Sequence[int]) -> Non
 
 
 def _quality_table(
-    gradients: Mapping[int, Gradients], seeds: Sequence[int], streams: StreamFactory
+    gradients: Mapping[int, Gradients], seeds: Sequence[int], streams: StreamFactory, back: Tensor
 ) -> pd.DataFrame:
-    """A row per horizon, part and seed."""
+    """A row per horizon, part and seed; `back` leads to the run's own policy, [seeds, P]."""
     tables = []
     for horizon, named in gradients.items():
         for part, (estimate, target) in PARTS.items():
             quality = measure(named[estimate], named[target], streams("resampling"))
             columns = {name: values.numpy() for name, values in quality._asdict().items()}
+            mean = named[target].mean(dim=1)
+            columns["target_norm"] = mean.norm(dim=-1).numpy()
+            columns["step_back"] = _cosine(back, mean).numpy()
             table = pd.DataFrame({"seed": seeds, "horizon": horizon, "part": part})
             tables.append(table.assign(**columns))
     return pd.concat(tables, ignore_index=True)
+
+
+def _cosine(one: Tensor, other: Tensor) -> Tensor:
+    """Of vectors [..., P]; NaN where one is zero."""
+    lengths = one.square().sum(dim=-1).sqrt() * other.square().sum(dim=-1).sqrt()
+    return (one * other).sum(dim=-1) / lengths
 
 
 def _setting(agent: Agent, world: World, model: Dynamics, true: Dynamics) -> Setting:
@@ -275,7 +295,7 @@ def summary(table: pd.DataFrame) -> str:
 
     A row per H; in the later blocks a column per part.
     """
-    first = {"cosine": "cosine", "cosine_error": "±", "norm_ratio": "length"}
+    first = {"cosine": "cosine", "cosine_error": "± of a seed", "norm_ratio": "length"}
     total = table[table["part"] == "total"].groupby("horizon")[list(first)].mean()
     lines = total.rename(columns=first).rename_axis(index="H")
     blocks = [

@@ -41,6 +41,9 @@ class Exact:
 def displaced_cosines(dials: Exact, task: str, draw: int) -> pd.DataFrame:
     """A row per H, displacement and direction: the cosine with the exact gradient, and its size.
 
+    step_back is the cosine of the step back to the own optimum, which asks neither model nor
+    critic: what a gradient is worth is what it has beyond that.
+
     No row where the learner's objective has no stationary gain near the optimal one, or the gain
     beside it has no finite return.
     """
@@ -57,10 +60,11 @@ def displaced_cosines(dials: Exact, task: str, draw: int) -> pd.DataFrame:
         for share in dials.displacements:
             for direction, unit in enumerate(units):
                 beside = gain + share * np.linalg.norm(gain) * unit
-                found = _compare(lqg, beside, horizon, model.dynamics, critic)
+                found = _compare(lqg, beside, horizon, model.dynamics, critic, -unit)
                 if found is not None:
                     rows.append((task, draw, horizon, share, direction, *found))
     columns = ["task", "draw", "horizon", "displacement", "direction", "cosine", "norm_ratio"]
+    columns.append("step_back")
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -95,14 +99,19 @@ def _compare(
     horizon: int,
     model: analytic.LinearModel,
     critic: analytic.QuadraticCritic,
-) -> tuple[float, float] | None:
-    """Cosine and ratio of lengths of the learner's gradient and the exact one; None: no return."""
+    back: Array,
+) -> tuple[float, float, float] | None:
+    """The learner's gradient against the exact one: cosine, ratio of lengths; and that of `back`.
+
+    None: the gain has no return.
+    """
     try:
         exact = analytic.policy_gradient(lqg, gain).ravel()
         learned = analytic.maac_gradient(lqg, gain, horizon, model, critic).ravel()
     except analytic.UnstablePolicyError:
         return None
-    return cosine(learned, exact), float(np.linalg.norm(learned) / np.linalg.norm(exact))
+    ratio = float(np.linalg.norm(learned) / np.linalg.norm(exact))
+    return cosine(learned, exact), ratio, cosine(back.ravel(), exact)
 
 
 def _wrong(lqg: analytic.LQG, error: float, random: np.random.Generator) -> analytic.LQG:

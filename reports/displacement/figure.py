@@ -18,6 +18,7 @@ from reports.files import read_csv
 from reports.style import GREY, save, write_below
 
 _EXACT = ["task", "horizon", "displacement", "draws", "cosine", "cosine_25", "cosine_75"]
+_EXACT += ["step_back"]
 _ROBOT = ["task", "seed", "rollout", "horizon", "part", "displacement", "cosine"]
 _ROBOT += ["cosine_error", "cosine_halves", "samples", "replicates", "reference_steps"]
 _PARTS = {
@@ -53,6 +54,7 @@ def _exact(data: pd.DataFrame, origin: dict[str, Any]) -> Figure:
         for horizon, color in _colors(rows):
             one = rows[rows["horizon"] == horizon]
             axes.plot(one["displacement"], one["cosine"], "o-", color=color, ms=3, label=horizon)
+            axes.plot(one["displacement"], one["step_back"], ":", color=color, lw=1)
             axes.fill_between(
                 one["displacement"], one["cosine_25"], one["cosine_75"], color=color, alpha=0.12
             )
@@ -64,7 +66,8 @@ def _exact(data: pd.DataFrame, origin: dict[str, Any]) -> Figure:
     note = (
         f"profile {dials['profile']} · in closed form · models and critics off by "
         f"{dials['error']:.0%}, at least {data['draws'].min()} of {dials['draws']} draws x "
-        f"{dials['directions']} directions: median and quartiles"
+        f"{dials['directions']} directions: median and quartiles · dotted: the step back "
+        "to the own optimum"
     )
     write_below(figure, provenance.caption(origin, note), 8)
     return figure
@@ -93,7 +96,8 @@ def _robot(data: pd.DataFrame, origin: dict[str, Any]) -> Figure:
         f"{settings['task']} · profile {settings['profile']} ({settings['label']}) · "
         f"{first['samples']} start states x {first['replicates']}\n"
         f"lines: mean of the seeds · {seeds} · bars: standard error over start states · dotted: "
-        "half of the reference's start states against the other half\n"
+        "half of the reference's start states against the other half · dashed: the step back to "
+        "the agent's own policy\n"
         f"{'x: a control, the learned model shuffled · ' * bool(data['control'].any())}"
         f"reference: {first['reference_steps']} true steps, then the learned critic · "
         f"{provenance.policies(origin)}"
@@ -122,6 +126,9 @@ def _draw_part(axes: Axes, rows: pd.DataFrame) -> None:
                 alpha=0.6,
                 elinewidth=0.6,
             )
+    if "step_back" in rows:
+        back = rows.groupby("displacement")["step_back"].mean()
+        axes.plot(back.index, back, "--", color=GREY, lw=1.2)
     signal = rows.groupby("displacement")["cosine_halves"].mean()
     axes.plot(signal.index, signal, ":", color=GREY, lw=1.2)
     shares = sorted(rows["displacement"].unique())

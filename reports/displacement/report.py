@@ -12,7 +12,7 @@ import pandas as pd
 from maac_bench.names import lookup
 from reports import provenance
 from reports.displacement.exact import Exact, displaced_cosines
-from reports.displacement.robot import MEASUREMENT, TRAINED, Robot, robot_experiment
+from reports.displacement.robot import EPISODES, MEASUREMENT, TRAINED, Robot, robot_experiment
 from reports.training_profiles import directory
 from reports.training_runs import commits, require_run, run_all
 from reports.units import Experiment, run
@@ -46,8 +46,9 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
         raise ValueError(f"profile {profile} trains nothing: leave out --collect")
     home = directory(size.training, runs)
     path = home / size.run.name
+    if path.exists():
+        require_run(size.run, home)
     experiment = robot_experiment(size, path)
-    require_run(size.run, home)
     data = run(experiment, runs)
     data.insert(0, "profile", profile)
     ages = sorted(data["rollout"].unique().tolist())
@@ -65,6 +66,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
         "displacements": size.displacements,
         "control": size.control,
         "measurement": dials,
+        "episodes": EPISODES,
     }
     origin = provenance.record(f"maac-bench figure displacement --profile {profile}", configuration)
     origin |= {"runs": commits([size.run], home), "unfinished": missing}
@@ -96,5 +98,7 @@ def summarised(data: pd.DataFrame) -> pd.DataFrame:
             "cosine_75": cosine.quantile(0.75),
             "positive": cosine.agg(lambda values: (values > 0).mean()),
             "norm_ratio": groups["norm_ratio"].median(),
+            "step_back": groups["step_back"].median(),
+            "better": groups.apply(lambda rows: (rows["cosine"] > rows["step_back"]).mean()),
         }
     ).reset_index()

@@ -6,14 +6,23 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
+import torch
+
+from maac_bench.episodes import Episodes
+from maac_bench.evaluation import run_episode
 from maac_bench.run_checkpoints import checkpoint_digest, checkpoint_rollouts
-from maac_bench.run_gradient_error import Measurement, gradient_error
+from maac_bench.run_evaluation import open_run
+from maac_bench.run_gradient_error import Measurement, gradient_error, measured_policy
 from reports.training_profiles import Profile, ant, other_tasks, repeated
 from reports.training_runs import TrainingRun
 from reports.units import Experiment
 
 MEASUREMENT = Measurement(horizons=(0, 2, 4, 8), samples=128, replicates=500)
 """Through returns alone: the simulator's derivative is noise over this many steps."""
+
+EPISODES = 5
+"""Test episodes of every measured policy."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,17 @@ def held_ages(robot: Robot, path: Path) -> list[int]:
     return held
 
 
+def measured(path: Path, measurement: Measurement, age: int) -> pd.DataFrame:
+    """`gradient_error`, with the test return of the policies that are measured (mean action)."""
+    table, run = gradient_error(path, measurement, age), open_run(path, age)
+    policy = measured_policy(run.agent.policy, run.seeds, measurement)
+    episodes = Episodes(run.task.make, run.seeds, "test")
+    found = [run_episode(policy.mean_action, episodes).returns for _ in range(EPISODES)]
+    episodes.close()
+    means = dict(zip(run.seeds, torch.stack(found).mean(dim=0).tolist(), strict=True))
+    return table.assign(**{"return": table["seed"].map(means)})
+
+
 def robot_experiment(robot: Robot, path: Path) -> Experiment:
     """One unit per age and displacement, named after the checkpoint that is measured."""
     planned = {
@@ -81,7 +101,7 @@ def robot_experiment(robot: Robot, path: Path) -> Experiment:
     planned["control"] = control
     units = {
         f"age-{age:03d}-{checkpoint_digest(path, age)[:16]}-{name}": partial(
-            gradient_error, path, one, age
+            measured, path, one, age
         )
         for age in held_ages(robot, path)
         for name, one in planned.items()

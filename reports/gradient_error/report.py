@@ -160,7 +160,8 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
         for one in MEASUREMENTS
         for age in held
     }
-    data = run(Experiment("gradient_error", units, dials), runs).drop(columns=list(_UNUSED))
+    data = run(Experiment("gradient_error", units, dials), runs)
+    data = data.drop(columns=[*_UNUSED, "target_norm", "step_back"])
     data.insert(0, "profile", profile)
     data = pd.concat([as_published(data), kept], ignore_index=True)
     # By measurement and age, as if all had been measured at once.

@@ -98,7 +98,7 @@ SECTIONS = {
             "other-tasks-critic-unit",
             "other-tasks-repeated",
             "ant",
-            "ant-single-sample",
+            "ant-longer",
             "normalisation",
             "entropy",
             "plus",

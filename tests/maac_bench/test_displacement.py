@@ -11,7 +11,7 @@ from maac_bench.__main__ import main
 from maac_bench.displacement import displaced, shuffled
 from maac_bench.gradient_parts import horizon_gradients
 from maac_bench.run_evaluation import open_run
-from maac_bench.run_gradient_error import Measurement, gradient_error
+from maac_bench.run_gradient_error import Measurement, gradient_error, measured_policy
 from maac_bench.streams import Streams
 from tests.maac_bench.measured_runs import OPTIONS, make_run
 
@@ -60,16 +60,53 @@ def test_all_gradients_are_those_of_the_displaced_policy(trained, monkeypatch):
     for ours, theirs in ((setting.learned, at_run.learned), (setting.true, at_run.true)):
         for one, same in zip(ours.critic.parameters, theirs.critic.parameters, strict=True):
             assert torch.equal(one, same)
+    for one, same in zip(
+        setting.learned.dynamics.parameters, at_run.learned.dynamics.parameters, strict=True
+    ):
+        assert torch.equal(one, same)
     assert torch.equal(start, start_of_run)
     assert all(map(torch.equal, noise.action, noise_of_run.action))
+    assert torch.equal(noise.terminal, noise_of_run.terminal)
+    for ours, theirs in zip(noise.model, noise_of_run.model, strict=True):
+        assert torch.equal(ours.normal, theirs.normal)
 
 
-def test_the_table_says_how_far_and_another_seed_is_another_direction(trained):
+def test_the_table_says_how_far_and_another_random_seed_is_another_direction(trained):
     at_run, off = (gradient_error(trained, replace(SMALL, displacement=d)) for d in (0.0, 0.2))
     assert (at_run["displacement"] == 0.0).all()
     assert (off["displacement"] == 0.2).all()
     assert (off["l1_error"] != at_run["l1_error"]).any()
     pd.testing.assert_frame_equal(gradient_error(trained, replace(SMALL, displacement=0.2)), off)
+    policy = open_run(trained).agent.policy
+    one, same, other = (
+        measured_policy(policy, (3, 4), replace(SMALL, displacement=0.2, seed=seed)).parameters[0]
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_the_step_back_is_compared_with_every_target(trained, monkeypatch):
+    """A target that is that step has a cosine of 1, at the run's own policy there is none."""
+    policy = open_run(trained).agent.policy
+
+    def stepping(setting, start, *_rest):
+        seed = 3 if torch.equal(setting.temperature, first) else 4
+        own = [p.detach()[[seed - 3]] for p in policy.parameters]
+        moved = setting.policy.parameters
+        back = torch.cat([(a - b).flatten(1) for a, b in zip(own, moved, strict=True)], dim=-1)
+        target = (2.0 * back if back.any() else torch.ones_like(back)).unsqueeze(1)
+        named = dict.fromkeys(("learned", "true", "tail", "reference"), target.expand(-1, 4, -1))
+        return {2: {**named, "tail": -named["tail"]}}
+
+    first = open_run(trained).agent.temperature[:1]
+    monkeypatch.setattr(run_gradient_error, "horizon_gradients", stepping)
+    table = gradient_error(trained, replace(SMALL, horizons=(2,), displacement=0.1))
+    found = table.groupby("part")["step_back"].agg(["min", "max"])
+    assert found.loc["total"].tolist() == pytest.approx([1.0, 1.0])
+    assert found.loc["critic"].tolist() == pytest.approx([-1.0, -1.0])
+    assert (table["target_norm"] > 0).all()
+    assert gradient_error(trained, replace(SMALL, horizons=(2,)))["step_back"].isna().all()
 
 
 def test_a_shuffled_model_has_the_same_numbers_elsewhere(trained):

@@ -10,11 +10,13 @@ import pytest
 import analytic
 from maac_bench.__main__ import main
 from maac_bench.gradient_parts import PARTS
+from maac_bench.run_evaluation import evaluate_run, open_run
 from maac_bench.tasks import make_task
 from reports.displacement import report, robot
 from reports.displacement.exact import Exact, _critic, _wrong, displaced_cosines, own_optimum
 from reports.displacement.figure import draw
 from reports.style import use_style
+from reports.training_runs import KEEP_EVERY
 from tests.maac_bench.measured_runs import make_run
 
 TASK = "maac_bench/DoubleIntegrator-v0"
@@ -88,7 +90,8 @@ def test_near_the_own_optimum_any_angle_is_seen_and_far_from_it_the_right_one():
         assert near["cosine_75"] > 0.4
         assert far["cosine_25"] > 0.6
         assert far["norm_ratio"] > 10 * near["norm_ratio"]
-        assert far["count"] <= 4 * FEW.directions
+        assert far["count"] == 4 * FEW.directions
+        assert near["step_back"] == pytest.approx(near["cosine"], abs=0.2)
 
 
 def test_a_gain_that_is_not_found_or_not_stable_has_no_row(monkeypatch):
@@ -142,6 +145,12 @@ def test_a_run_is_measured_at_its_ages_and_off_its_policies(small, tmp_path, cap
     assert list(found) == [(0.0, 0), (0.2, 0), (0.2, 1)]
     assert (found[0.0, 0] != found[0.2, 0]).any()
     assert (found[0.2, 0] != found[0.2, 1]).any()
+    returns = data.groupby(["displacement", "seed"])["return"].agg(["nunique", "first"])
+    assert (returns["nunique"] == 1).all()
+    assert returns["first"].nunique() == 4  # two seeds at two displacements
+    own = evaluate_run(open_run(tmp_path.joinpath(*HOME), 2), robot.EPISODES)
+    expected = own.groupby("seed")["return"].mean()
+    assert returns.loc[0.0]["first"].tolist() == pytest.approx(expected.tolist(), rel=1e-5)
     origin = json.loads((out / "provenance.json").read_text())
     assert origin["configuration"]["ages"] == [2]
     assert origin["configuration"]["control"] == 0.2
@@ -165,4 +174,5 @@ def test_runs_without_their_checkpoints_are_named(small, tmp_path):
 
 def test_runs_keep_the_checkpoints_that_are_measured():
     for planned in robot.TRAINED.values():
-        assert set(planned.ages) <= set(range(10, planned.run.rollouts + 1, 10))
+        kept = {*range(KEEP_EVERY, planned.run.rollouts + 1, KEEP_EVERY), planned.run.rollouts}
+        assert set(planned.ages) <= kept

@@ -47,8 +47,9 @@ def published(small, monkeypatch, tmp_path):
     """A report at age 2 of a run that has lost that checkpoint and reached age 3."""
 
     def measure(path, measurement, age):
+        beside = {"target_norm": 1.0, "step_back": 0.5}
         row = {"seed": 0, "rollout": age, "through": measurement.through, "cosine": 1 / age}
-        return pd.DataFrame([{**row, "displacement": 0.0, "shuffled_model": 0}])
+        return pd.DataFrame([{**row, "displacement": 0.0, "shuffled_model": 0, **beside}])
 
     def at_once(experiment, runs):
         return pd.concat([unit() for unit in experiment.units.values()], ignore_index=True)
