@@ -78,12 +78,14 @@ def _measured(algorithm: str, seeds: int, compiled: bool) -> Row:
 
 
 def _peak_megabytes(update: Callable[[], object]) -> float:
-    """The most that is allocated while it runs, once it is recorded."""
-    for count in (_WARM, 1):
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        for _ in range(count):
-            update()
+    """The most that is allocated while it is recorded, if it is, and runs.
+
+    A recorded one allocates nothing anew: what it needs shows while it is recorded.
+    """
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    for _ in range(_WARM):
+        update()
     torch.cuda.synchronize()
     return torch.cuda.max_memory_allocated() / 1e6
 

@@ -85,12 +85,14 @@ def speaking(who: str) -> Iterator[None]:
 
 
 def described(error: BaseException) -> str:
-    """An error of the user's own code, and the innermost place in it."""
+    """An error of the user's own code, and the innermost place in it, if it is not installed."""
     others = (*_OURS, sysconfig.get_path("stdlib"), "<")
     places = [
         place
         for place in traceback.extract_tb(error.__traceback__)
-        if not place.filename.startswith(others) and "site-packages" not in place.filename
+        if not place.filename.startswith(others)
+        and "site-packages" not in place.filename
+        and "dist-packages" not in place.filename
     ]
     where = f" ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else ""
     return f"{type(error).__name__}: {error}{where}"

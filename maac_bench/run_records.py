@@ -132,7 +132,7 @@ def require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> 
     names = [*_OPTIONS, *sorted((before.keys() | after.keys()) - _OPTIONS.keys())]
     differing = [name for name in names if before.get(name) != after.get(name)]
     if differing:
-        values = {name: (_value(before.get(name)), _value(after.get(name))) for name in differing}
+        values = {name: (_value(before, name), _value(after, name)) for name in differing}
         said = [
             f"{_option(name)} is {there} there and {here} here"
             for name, (there, here) in list(values.items())[:_MOST_NAMED]
@@ -147,10 +147,15 @@ def _option(name: str) -> str:
     return _OPTIONS.get(name) or "--" + name.removeprefix("config.").replace("_", "-")
 
 
-def _value(value: object) -> str:
-    """As it is given there."""
+def _value(settings: Mapping[str, Any], name: str) -> str:
+    """As it is given there; what an earlier version did not record has no value."""
+    if name not in settings:
+        return "not recorded"
+    value = settings[name]
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if value is None:
+        return "at its default"
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

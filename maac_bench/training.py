@@ -19,7 +19,7 @@ from maac_bench.config import Config, to_dict
 from maac_bench.names import module_digests
 from maac_bench.products import fast_products
 from maac_bench.run import RunDirectory
-from maac_bench.run_checkpoints import MOST_ROLLOUTS, load_checkpoint
+from maac_bench.run_checkpoints import MOST_ROLLOUTS, checkpoint_rollouts, load_checkpoint
 from maac_bench.run_records import read_identity
 from maac_bench.tasks import TrainingTask, make_training_task, own_remarks
 from maac_bench.trainer import Row, Trainer
@@ -96,19 +96,30 @@ def _compiled(settings: RunSettings) -> bool:
         ValueError: they are to be, and something for it is missing.
     """
     missing, wish = _missing_to_compile(), settings.compiled
-    if wish is None and (settings.out / "config.json").exists():
-        held = read_identity(settings.out).get("compiled", False)
-        if held and missing:
-            raise ValueError(
-                f"{settings.out} holds a run with fused updates, and there is no {missing} here: "
-                "install it to go on"
-            )
-        return bool(held)
+    held = _held(settings) if wish is None else None
+    if held and missing:
+        raise ValueError(
+            f"{settings.out} holds a run with fused updates, and there is no {missing} here: "
+            "install it to go on"
+        )
+    if held is not None:
+        return held
     if wish and missing:
         raise ValueError(f"compile yes needs what is not found here: a {missing}")
     if wish is None and missing:
         tqdm.write(f"no {missing} found: the update runs unfused, at about half the speed")
     return missing is None if wish is None else wish
+
+
+def _held(settings: RunSettings) -> bool | None:
+    """Whether the updates of this run, as far as it is trained, are fused; None: there is none."""
+    if not checkpoint_rollouts(settings.out):
+        return None
+    identity = read_identity(settings.out)
+    asked = (settings.task, settings.algorithm, list(settings.seeds))
+    if asked != tuple(identity[name] for name in ("task", "algorithm", "seeds")):
+        return None  # which is refused later
+    return bool(identity.get("compiled", False))
 
 
 def _replaced(training: TrainingTask, config: Config, device: str) -> Iterator[str]:

@@ -79,7 +79,7 @@ class Estimate:
         if self.out is not None:
             require_file(self.out)
         scores = [self._scored(task, one, gain, critic, model) for one in estimators]
-        print(self._described(role))
+        print(self._described(estimators))
         print(describe(scores[0]) if len(scores) == 1 else table(scores))
         for one in scores:
             self._say_if_unlikely(one, role)
@@ -153,14 +153,17 @@ class Estimate:
         expected = expectation(estimator, require_lqg(task), gain, critic, model)
         return AtHorizon(estimator.settings.horizon, result, expected)
 
-    def _described(self, role: CriticRole) -> str:
+    def _described(self, estimators: list[Estimator]) -> str:
         """What was scored, in a line."""
+        role = estimators[0].critic_role
         critic = f"exact, of {self.critic_share:g} times the optimal gain"
         if role == "none":
             critic = "none"
         elif self.critic_share == self.gain_share:
             critic = "the policy's exact one"
         model = "the true one" if self.model_scale == 1.0 else f"A times {self.model_scale:g}"
+        if not any(one.settings.horizon for one in estimators):
+            model = "none"
         return (
             f"policy: {self.gain_share:g} times the optimal gain; model: {model}; critic: "
             f"{critic}; {self.replicates} estimates of {self.samples} samples"
@@ -178,8 +181,8 @@ class Estimate:
         else:
             reason = "it estimates: the row's true start states may not be those of its lqg"
         print(
-            f"the mean estimate at H = {scored.horizon} is {scored.distance:.3g} ± {error:.2g} of "
-            f"the gradient's length from what {reason}"
+            f"the mean estimate at H = {scored.horizon} is {scored.distance:.3g} (by chance "
+            f"{error:.2g}) of the gradient's length from what {reason}"
         )
 
 

@@ -56,7 +56,7 @@ def _lines(scored: AtHorizon) -> str:
         "exact gradient of the return": f"{result.truth}",
         "gradient that it estimates": f"{expected}" if known else "its own",
         "mean estimate": f"{result.mean}",
-        "distance of these two": f"{scored.distance:.4g} ± {result.bias_error:.2g}"
+        "distance of these two": f"{scored.distance:.4g}, by chance {result.bias_error:.2g}"
         if known
         else "",
         "bias / |gradient|": f"{result.bias:.4g} ± {result.bias_error:.2g}{bias}",

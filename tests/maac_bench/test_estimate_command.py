@@ -15,7 +15,7 @@ FEW = ["--samples", "64", "--replicates", "16"]
 def test_a_score_is_shown_with_the_errors_of_its_parts():
     numbers = (0.1, 0.25, 0.5, 0.125, 3.0, 0.75)
     text = describe(AtHorizon(2, Score(np.ones(2), np.ones(2), *numbers), np.array([1.0, 2.0])))
-    assert "distance of these two          0.7071 ± 0.25\n" in text
+    assert "distance of these two          0.7071, by chance 0.25\n" in text
     assert "0.1 ± 0.25, in expectation 0.7071" in text
     assert "0.5000 ± 0.12, in expectation 0.9487" in text
     assert text.index("3") < text.index("0.75")

@@ -43,8 +43,8 @@ def test_a_directory_in_which_nothing_was_trained_is_free_for_another(opened, tm
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ({"device": "cuda"}, {}, "--device is cuda there and None here"),
-        ({}, {"device": "cuda"}, "--device is None there and cuda here"),
+        ({"device": "cuda"}, {}, "--device is cuda there and not recorded here"),
+        ({}, {"device": "cuda"}, "--device is not recorded there and cuda here"),
     ],
 )
 def test_what_only_one_of_two_runs_has_is_a_difference(opened, tmp_path, old, new, message):

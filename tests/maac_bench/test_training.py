@@ -90,8 +90,14 @@ def test_a_run_goes_on_with_the_updates_that_it_has(tmp_path, monkeypatch):
     config = out / "config.json"
     config.write_text(config.read_text().replace('"compiled": false', '"compiled": true'))
     monkeypatch.setattr("maac_bench.training._missing_to_compile", lambda: "C++ compiler (g++)")
+    with pytest.raises(ValueError, match="--seeds is 0 there and 1 here"):
+        train(RunSettings(task, "sac", (1,), 3, out), tiny_config("sac"), {})
     with pytest.raises(ValueError, match=r"run with fused updates, and there is no C\+\+ compiler"):
         train(RunSettings(task, "sac", (0,), 3, out), tiny_config("sac"), {})
+    for file in [*out.glob("checkpoint/*"), *out.glob("seed-*/*")]:
+        file.unlink()  # nothing is trained: it is free for what is possible here
+    train(RunSettings(task, "sac", (0,), 1, out), tiny_config("sac"), {})
+    assert json.loads(config.read_text())["compiled"] is False
 
 
 def test_a_blank_choice_of_compiler_is_none(tmp_path, monkeypatch):
