@@ -1,9 +1,10 @@
 """Gradients off the policy that has optimised them, where everything is known in closed form.
 
-A learner with a wrong model and a critic that believes in other wrong dynamics climbs its own
-H-step objective to the end. There its gradient is zero and the exact one is not: whatever angle is
-measured near there is that of a remainder. The same model and the same critic are then scored at
-gains a random step away.
+A learner with a wrong model and a critic that believes in other wrong dynamics is where its own
+H-step gradient is zero, and the exact one is not: whatever angle is measured near there is that of
+a remainder. The same model and the same critic are then scored at gains a random step away. There
+the step back is a good direction for whoever started near an optimum; what counts is by how much a
+gradient is a better one.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ def own_optimum(
     lqg: analytic.LQG, horizon: int, model: analytic.LQG, believed: analytic.LQG
 ) -> Array | None:
     """The gain at which a learner's own gradient is zero, its critic that gain's; None: not found.
+
+    A root that is found from the optimum of what it believes; half of it has to be stable there.
 
     Args:
         lqg: the problem.
