@@ -102,7 +102,7 @@ def returns_of(table: pd.DataFrame) -> str:
         means.append(returns.mean())
         spread = f" ± {returns.std(ddof=1):.1f}" if len(returns) > 1 else ""
         lines.append(f"seed {seed}: {means[-1]:.1f}{spread}")
-    count = table["episode"].nunique()
+    count = int(table.groupby("seed").size().max())
     spread = f" ± {np.std(means, ddof=1):.1f} over {len(means)} seeds" if len(means) > 1 else ""
     lines.append(
         f"return {np.mean(means):.1f}{spread}, {count} episode{'s' * (count > 1)} each, "

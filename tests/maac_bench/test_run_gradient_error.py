@@ -130,10 +130,15 @@ def test_the_runs_own_objective_is_measured_from_different_states(trained, tmp_p
     assert not torch.equal(seen[0][1], seen[1][1])
 
 
+def ones(setting):
+    """A gradient for each of four start states, [1, 4, parameters]."""
+    return torch.ones(1, 4, sum(p[0].numel() for p in setting.policy.parameters))
+
+
 def test_parts_are_compared_with_what_they_are_errors_of(trained, monkeypatch):
-    def scaled(*_arguments):
+    def scaled(setting, *_arguments):
         sizes = {"learned": 8.0, "true": 4.0, "tail": 2.0, "reference": 1.0}
-        one = torch.ones(1, 4, 3)
+        one = ones(setting)
         return {2: {name: size * one for name, size in sizes.items()}}
 
     monkeypatch.setattr("maac_bench.run_gradient_error.horizon_gradients", scaled)
@@ -168,8 +173,8 @@ def test_starts_and_noise_are_drawn_apart(trained, monkeypatch):
 def test_a_block_counts_as_many_times_as_it_has_replicates(trained, monkeypatch):
     """Seven are four and three: a mean over blocks would be 3.5."""
 
-    def sized(_setting, start, *_rest):
-        one = torch.ones(1, 4, 3)
+    def sized(setting, start, *_rest):
+        one = ones(setting)
         same = dict.fromkeys(("true", "tail", "reference"), one)
         return {2: {"learned": start.shape[2] * one, **same}}
 
@@ -202,7 +207,7 @@ def test_a_part_without_numbers_is_shown_without_any(trained):
 
 def test_a_gradient_that_is_not_finite_is_named(trained, monkeypatch, capsys):
     def broken(setting, *_arguments):
-        gradient = torch.ones(1, 4, 3)
+        gradient = ones(setting)
         if setting.temperature == require_checkpoint(trained).tensors["temperature.0"][1].exp():
             gradient[0, 2, 0] = torch.inf
         return {2: dict.fromkeys(("learned", "true", "tail", "reference"), gradient)}
