@@ -40,7 +40,7 @@ table1: setup ## evaluate the trained maac policies with and without planning; P
 gradient-error: setup ## train maac on HalfCheetah and measure its gradient against true dynamics (hours)
 	@$(BIN)/maac-bench figure gradient_error $(addprefix --profile ,$(PROFILE))
 
-displacement: setup ## gradients away from the policies that have optimised them, in closed form; PROFILE=mujoco, ant (hours)
+displacement: setup ## gradients away from the policies that have optimised them, in closed form; PROFILE=mujoco or hopper (hours)
 	@$(BIN)/maac-bench figure displacement $(addprefix --profile ,$(PROFILE))
 
 jacobians: setup ## the simulator's Jacobian against differences of whole steps -> benchmarks/jacobians

@@ -250,6 +250,17 @@ def from_runs(
     }
 
 
+def held_ages(path: Path, ages: Sequence[int]) -> list[int]:
+    """At which of these ages a run directory has a checkpoint; ValueError where at none."""
+    held = [age for age in ages if age in checkpoint_rollouts(path)]
+    if not held:
+        raise ValueError(
+            f"{path} has no checkpoint of the ages {', '.join(map(str, ages))}: train it first, "
+            "or, if it has been trained without keeping them, move it away"
+        )
+    return held
+
+
 def require_run(run: TrainingRun, folder: Path) -> None:
     """ValueError unless the run's directory holds that run, however far."""
     directory = folder / run.name

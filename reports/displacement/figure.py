@@ -20,7 +20,15 @@ from reports.style import GREY, save, write_below
 _EXACT = ["task", "horizon", "displacement", "draws", "cosine", "cosine_25", "cosine_75"]
 _EXACT += ["step_back"]
 _ROBOT = ["task", "seed", "rollout", "horizon", "part", "displacement", "cosine"]
-_ROBOT += ["cosine_error", "cosine_halves", "samples", "replicates", "reference_steps"]
+_ROBOT += [
+    "shuffled_model",
+    "step_back",
+    "cosine_error",
+    "cosine_halves",
+    "samples",
+    "replicates",
+    "reference_steps",
+]
 _PARTS = {
     "total": "learned model and critic",
     "critic_and_truncation": "true model and learned critic",
@@ -39,8 +47,7 @@ def draw(folder: Path) -> None:
         figure = _exact(read_csv(folder / "data.csv", _EXACT), origin)
     else:
         data = read_csv(folder / "data.csv", _ROBOT)
-        # Tables from before there was a control have no such column.
-        figure = _robot(data.assign(control=data.get("shuffled_model", 0) == 1), origin)
+        figure = _robot(data, origin)
     save(figure, folder / "displacement")
 
 
@@ -98,7 +105,7 @@ def _robot(data: pd.DataFrame, origin: dict[str, Any]) -> Figure:
         f"lines: mean of the seeds · {seeds} · bars: standard error over start states · dotted: "
         "half of the reference's start states against the other half · dashed: the step back to "
         "the agent's own policy\n"
-        f"{'x: a control, the learned model shuffled · ' * bool(data['control'].any())}"
+        "x: a control, the learned model shuffled · "
         f"reference: {first['reference_steps']} true steps, then the learned critic · "
         f"{provenance.policies(origin)}"
     )
@@ -107,7 +114,7 @@ def _robot(data: pd.DataFrame, origin: dict[str, Any]) -> Figure:
 
 
 def _draw_part(axes: Axes, rows: pd.DataFrame) -> None:
-    control, rows = rows[rows["control"]], rows[~rows["control"]]
+    control, rows = rows[rows["shuffled_model"] == 1], rows[rows["shuffled_model"] == 0]
     for horizon, color in _colors(rows):
         one = rows[rows["horizon"] == horizon]
         ignorant = control[(control["horizon"] == horizon) & (control["part"] == "total")]
@@ -126,9 +133,8 @@ def _draw_part(axes: Axes, rows: pd.DataFrame) -> None:
                 alpha=0.6,
                 elinewidth=0.6,
             )
-    if "step_back" in rows:
-        back = rows.groupby("displacement")["step_back"].mean()
-        axes.plot(back.index, back, "--", color=GREY, lw=1.2)
+    back = rows.groupby("displacement")["step_back"].mean()
+    axes.plot(back.index, back, "--", color=GREY, lw=1.2)
     signal = rows.groupby("displacement")["cosine_halves"].mean()
     axes.plot(signal.index, signal, ":", color=GREY, lw=1.2)
     shares = sorted(rows["displacement"].unique())

@@ -11,11 +11,11 @@ import torch
 
 from maac_bench.episodes import Episodes
 from maac_bench.evaluation import run_episode
-from maac_bench.run_checkpoints import checkpoint_digest, checkpoint_rollouts
+from maac_bench.run_checkpoints import checkpoint_digest
 from maac_bench.run_evaluation import open_run
 from maac_bench.run_gradient_error import Measurement, gradient_error, measured_policy
-from reports.training_profiles import Profile, ant, other_tasks, repeated
-from reports.training_runs import TrainingRun
+from reports.training_profiles import Profile, other_tasks, repeated
+from reports.training_runs import TrainingRun, held_ages
 from reports.units import Experiment
 
 MEASUREMENT = Measurement(horizons=(0, 2, 4, 8), samples=128, replicates=500)
@@ -49,35 +49,13 @@ def _labelled(profile: Profile) -> Profile:
     return replace(profile, label=f"{profile.algorithms[0]}; {profile.label}")
 
 
-def _early(task: str) -> Robot:
-    """The first episodes on a task where H > 0 does not pay in as many."""
-    tasks = {f"maac_bench/{task}-v0": 25}
-    return Robot(_labelled(replace(other_tasks(("maac",)), tasks=tasks)), (20,))
-
-
 TRAINED = {
     "mujoco": Robot(_labelled(repeated(("maac",))), (20, 50)),
-    "hopper": _early("Hopper"),
-    "walker2d": _early("Walker2d"),
-    "ant": Robot(_labelled(ant(("maac",))), (150,)),
+    # Where H > 0 does not pay in as many episodes.
+    "hopper": Robot(
+        _labelled(replace(other_tasks(("maac",)), tasks={"maac_bench/Hopper-v0": 25})), (20,)
+    ),
 }
-
-
-def held_ages(robot: Robot, path: Path) -> list[int]:
-    """At which ages a run can be measured; ValueError where there are none.
-
-    Args:
-        robot: what is planned.
-        path: the run's directory.
-    """
-    held = [age for age in robot.ages if age in checkpoint_rollouts(path)]
-    if not held:
-        ages = ", ".join(map(str, robot.ages))
-        raise ValueError(
-            f"{path} has no checkpoint of the ages {ages}: train it first, or, if it has been "
-            "trained without keeping them, move it away"
-        )
-    return held
 
 
 def measured(path: Path, measurement: Measurement, age: int) -> pd.DataFrame:
@@ -103,7 +81,7 @@ def robot_experiment(robot: Robot, path: Path) -> Experiment:
         f"age-{age:03d}-{checkpoint_digest(path, age)[:16]}-{name}": partial(
             measured, path, one, age
         )
-        for age in held_ages(robot, path)
+        for age in held_ages(path, robot.ages)
         for name, one in planned.items()
     }
     return Experiment("displacement", units, {"task": robot.run.task})

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from maac_bench.names import lookup
-from maac_bench.run_checkpoints import checkpoint_digest, checkpoint_rollouts
+from maac_bench.run_checkpoints import checkpoint_digest
 from maac_bench.run_gradient_error import Measurement, gradient_error
 from reports import provenance
 from reports.files import as_published, file_digest, read_csv
@@ -25,7 +25,7 @@ from reports.training_profiles import (
     paper_size_tf32,
     profiles,
 )
-from reports.training_runs import TrainingRun, commits, require_run, run_all
+from reports.training_runs import TrainingRun, commits, held_ages, require_run, run_all
 from reports.units import Experiment, run
 
 MEASUREMENTS = (
@@ -131,13 +131,7 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     size = lookup("profile", profile, PROFILES)
     trained, home = size.run, directory(size.training, runs)
     path = home / trained.name
-    held = [age for age in size.ages if age in checkpoint_rollouts(path)]
-    if not held:
-        ages = ", ".join(map(str, size.ages))
-        raise ValueError(
-            f"{path} has no checkpoint of the ages {ages}: train it first, or, if it has been "
-            "trained without keeping them, move it away"
-        )
+    held = held_ages(path, size.ages)
     require_run(trained, home)
     dials = {"task": trained.task, "measurements": [_dials(one) for one in MEASUREMENTS]}
     configuration: dict[str, Any] = {

@@ -141,7 +141,7 @@ SECTIONS = {
     ),
     "displacement": Section(
         "Where a gradient is measured",
-        ("exact", "mujoco", "hopper", "walker2d", "ant"),
+        ("exact", "mujoco", "hopper"),
         None,
         "",
         ("displacement",),
