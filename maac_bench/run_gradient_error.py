@@ -16,8 +16,14 @@ from torch import Tensor
 from maac_bench.agent import Agent
 from maac_bench.checkpoint import Snapshot
 from maac_bench.checks import require_whole
-from maac_bench.config import from_dict
-from maac_bench.displacement import displaced, shuffled
+from maac_bench.config import Config, from_dict
+from maac_bench.displacement import (
+    displaced_policy,
+    measuring_streams,
+    shuffled,
+    start_states,
+)
+from maac_bench.dynamics import Ensemble
 from maac_bench.gradient_parts import PARTS, Gradients, Setting, Through, horizon_gradients
 from maac_bench.gradient_quality import OUTLIER, Quality, measure
 from maac_bench.products import fast_products
@@ -25,10 +31,10 @@ from maac_bench.rollout import draw_rollout_noise
 from maac_bench.run_checkpoints import require_checkpoint
 from maac_bench.run_evaluation import restore_parts
 from maac_bench.run_records import read_identity
-from maac_bench.streams import StreamFactory, Streams
+from maac_bench.streams import StreamFactory
 from maac_bench.tasks import TrainingTask, make_training_task
 from maac_bench.tasks.mujoco_dynamics import mujoco_dynamics
-from maac_bench.types import Dynamics, Policy
+from maac_bench.types import Dynamics
 from maac_bench.world import World
 
 _LARGEST_BLOCK = 8192  # rollouts in memory at a time
@@ -141,13 +147,13 @@ def gradient_error(
         alone = snapshot.select([k])
         agent, world = restore_parts(alone, config, task)
         model = world.model
-        if model is None and (any(measurement.horizons) or measurement.shuffled_model):
-            reason = "has fitted no model yet" if config.uses_model else "learns no model"
-            raise ValueError(f"{path} {reason}: it can be measured with --horizons 0 alone")
+        needed = any(measurement.horizons) or measurement.shuffled_model
+        require_model(path, model, config, needed)
         if model is not None and measurement.shuffled_model:
-            model = shuffled(model, _streams(alone.counters["seeds"], measurement, "shuffling"))
+            streams = measuring_streams(alone.counters["seeds"], measurement.seed, "shuffling")
+            model = shuffled(model, streams)
         # At H = 0 no model is asked.
-        setting = _setting(agent, world, dynamics if model is None else model, dynamics)
+        setting = actor_setting(agent, world, dynamics if model is None else model, dynamics)
         tables.append(
             _of_one_seed(
                 alone, agent, setting, measurement, lambda share: on_rollouts(share / count)
@@ -178,14 +184,14 @@ def _of_one_seed(
 ) -> pd.DataFrame:
     """A row per horizon and part, of a snapshot of one seed."""
     seeds, (n, m) = snapshot.counters["seeds"], agent.sizes
-    streams = partial(_streams, seeds, measurement)
-    own, moved = setting.policy, measured_policy(setting.policy, seeds, measurement)
+    streams = partial(measuring_streams, seeds, measurement.seed)
+    own = setting.policy
+    moved = displaced_policy(own, seeds, measurement.displacement, measurement.seed)
     setting = setting._replace(policy=moved)
-    rows = snapshot.tensors["real.0"]
-    index = streams("start").integers(rows.shape[1], measurement.samples)
-    start = rows[..., :n].gather(1, index.unsqueeze(-1).expand(-1, -1, n))
+    states = snapshot.tensors["real.0"][..., :n]
+    start = start_states(states, seeds, measurement.samples, measurement.seed)
     draws, means = streams("noise"), dict[int, Gradients]()
-    for replicates in _blocks(measurement.rollouts, measurement.samples):
+    for replicates in blocks(measurement.rollouts, measurement.samples):
         noise = draw_rollout_noise(
             draws,
             setting.learned.dynamics,
@@ -208,14 +214,11 @@ def _of_one_seed(
     return _quality_table(means, seeds, streams, back)
 
 
-def _streams(seeds: Sequence[int], measurement: Measurement, purpose: str) -> Streams:
-    return Streams([(seed, measurement.seed) for seed in seeds], f"gradient-error-{purpose}")
-
-
-def measured_policy(policy: Policy, seeds: Sequence[int], measurement: Measurement) -> Policy:
-    """What a measurement displaces a run's policy to, stack (seeds,)."""
-    streams = _streams(seeds, measurement, "displacement")
-    return policy.replace(displaced(policy.parameters, measurement.displacement, streams))
+def require_model(path: Path, model: Ensemble | None, config: Config, needed: bool) -> None:
+    """ValueError if a run has no model where one is needed."""
+    if needed and model is None:
+        reason = "has fitted no model yet" if config.uses_model else "learns no model"
+        raise ValueError(f"{path} {reason}: it can be measured with --horizons 0 alone")
 
 
 def true_dynamics(training: TrainingTask) -> Dynamics:
@@ -228,7 +231,7 @@ def true_dynamics(training: TrainingTask) -> Dynamics:
     return mujoco_dynamics(task.name) if task.true is None else task.true.dynamics
 
 
-def _blocks(replicates: int, samples: int) -> list[int]:
+def blocks(replicates: int, samples: int) -> list[int]:
     """Replicates as blocks of nearly equal size, at least two in each where there are two."""
     count = min(-(-replicates * samples // _LARGEST_BLOCK), max(1, replicates // 2))
     return [len(range(first, replicates, count)) for first in range(count)]
@@ -277,7 +280,7 @@ def _cosine(one: Tensor, other: Tensor) -> Tensor:
     return (one * other).sum(dim=-1) / lengths
 
 
-def _setting(agent: Agent, world: World, model: Dynamics, true: Dynamics) -> Setting:
+def actor_setting(agent: Agent, world: World, model: Dynamics, true: Dynamics) -> Setting:
     """The run's objective on its model and on the true dynamics, with constant critics."""
     policy = agent.policy.replace(tuple(p.detach() for p in agent.policy.parameters))
     learned = world.problem(model, agent.constant_critics())

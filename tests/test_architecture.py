@@ -43,6 +43,7 @@ LAYERS = [
     {"run"},
     {"training", "run_evaluation"},
     {"run_gradient_error", "video"},
+    {"run_landscape"},
     {"cli"},
     {"__main__"},
 ]

@@ -13,14 +13,16 @@ import tyro
 
 from maac_bench.cli.estimate import Estimate
 from maac_bench.cli.figures import Figure, List, Report
-from maac_bench.cli.runs import Compare, Evaluate, GradientError
+from maac_bench.cli.runs import Compare, Evaluate, GradientError, Landscape
 from maac_bench.cli.train import DEFAULT_ALGORITHM, DEFAULT_TASK, Train
 from maac_bench.presets import preset
 from maac_bench.sizes import Size
 
 _QUESTION = "How good is the gradient when you differentiate through a learned model?"
 
-Command: TypeAlias = Train | Evaluate | Compare | Figure | Report | Estimate | GradientError | List
+Command: TypeAlias = (
+    Train | Evaluate | Compare | Figure | Report | Estimate | GradientError | Landscape | List
+)
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -47,6 +49,7 @@ def parse(arguments: Sequence[str]) -> Command:
         | Annotated[Report, tyro.conf.subcommand("report")]
         | Annotated[Estimate, tyro.conf.subcommand("estimate")]
         | Annotated[GradientError, tyro.conf.subcommand("gradient-error")]
+        | Annotated[Landscape, tyro.conf.subcommand("landscape")]
         | Annotated[List, tyro.conf.subcommand("list")]
     )
     complaint = io.StringIO()

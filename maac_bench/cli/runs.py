@@ -1,4 +1,4 @@
-"""Commands that look at run directories: `evaluate`, `compare` and `gradient-error`."""
+"""Commands that look at runs: `evaluate`, `compare`, `gradient-error` and `landscape`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from maac_bench.run_evaluation import (
     require_finite_returns,
 )
 from maac_bench.run_gradient_error import Measurement, gradient_error, summary
+from maac_bench.run_landscape import Probe, landscape
+from maac_bench.run_landscape import summary as landscape_summary
 from maac_bench.run_records import changed_modules, read_identity
 from maac_bench.tasks import make_training_task, never
 from maac_bench.video import record_video, require_format, require_picture
-from reports import comparison_output, gradient_error_figure
+from reports import comparison_output, gradient_error_figure, landscape_figure
 from reports.comparison import compare
 from reports.files import PUBLISHED_DIGITS, read_csv, require_file, require_writable, write_csv
 from reports.style import use_style
@@ -134,15 +136,15 @@ def _require_alike(path: Path, settings: Mapping[str, Any]) -> None:
             )
 
 
-def _require_horizons(path: Path, asked: Sequence[int]) -> None:
-    """ValueError where a file holds horizons that are not measured again, and would be lost."""
+def _require_all(path: Path, column: str, asked: Sequence[float]) -> None:
+    """ValueError where a file holds values that are not measured again, and would be lost."""
     try:
-        held = set(read_csv(path, ["horizon"])["horizon"]) if path.exists() else set()
+        held = set(read_csv(path, [column])[column].dropna()) if path.exists() else set()
     except ValueError:  # damaged
         return
     if not held <= set(asked):
-        others = ", ".join(str(horizon) for horizon in sorted(held - set(asked)))
-        raise ValueError(f"{path} also holds the horizons {others}: rename it to keep them")
+        others = ", ".join(f"{value:g}" for value in sorted(held - set(asked)))
+        raise ValueError(f"{path} also holds the {column}s {others}: rename it to keep them")
 
 
 def _say_who_stopped(directory: Path, table: pd.DataFrame) -> None:
@@ -228,9 +230,8 @@ class GradientError:
         dials["shuffled_model"] = int(asked.shuffled_model)
         own = {"random_seed": asked.seed}
         _require_alike(path, {**dials, "replicates": asked.rollouts, **own})
-        _require_horizons(path, asked.horizons)
-        shown = "{l_bar}{bar}| {elapsed}<{remaining}"
-        with tqdm(total=1, bar_format=shown, leave=False, delay=1) as bar:
+        _require_all(path, "horizon", asked.horizons)
+        with _share_bar() as bar:
             table = gradient_error(self.directory, asked, rollout, bar.update).assign(**own)
         print(summary(table))
         if asked.through == "score_function" and training.task.terminated is not never:
@@ -243,6 +244,51 @@ class GradientError:
         write_csv(table, path)
         use_style()
         gradient_error_figure.draw(path)
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """Test policies a step up and a step down a run's actor gradient.
+
+    Asks the environment alone, so every task will do. Beside the learned model's gradient:
+    controls, and with --reference-steps the gradient through true dynamics.
+
+    Writes landscape.csv, .png and .pdf into the run directory; with --rollout 20, landscape-20.csv
+    and so on.
+    """
+
+    directory: tyro.conf.Positional[Path]
+    """run directory"""
+    rollout: int | None = None
+    """which checkpoint; default: the newest (see train --keep-every)"""
+    probe: Annotated[Probe, tyro.conf.arg(name="")] = field(default_factory=Probe)
+
+    def execute(self) -> None:
+        """Measure, write, draw, print the summary."""
+        rollout, asked = require_rollout(self.directory, self.rollout), self.probe
+        task = read_identity(self.directory)["task"]
+        make_training_task(task)  # imports its module, if it is the user's own
+        _say_what_changed(self.directory, task, rollout)
+        require_writable(self.directory)
+        path = self.directory / f"{_result_name('landscape', self.rollout)}.csv"
+        names = ("samples", "replicates", "displacement", "episodes")
+        own = {"reference_steps": asked.reference_steps, "random_seed": asked.seed}
+        _require_alike(path, {name: getattr(asked, name) for name in names} | own)
+        reference = [asked.reference_steps] if asked.reference_steps else []
+        _require_all(path, "horizon", [*asked.horizons, *reference])
+        _require_all(path, "step", [sign * step for step in asked.steps for sign in (1, -1)])
+        with _share_bar() as bar:
+            table = landscape(self.directory, asked, rollout, bar.update).assign(**own)
+        print(landscape_summary(table))
+        _say_who_stopped(self.directory, table)
+        write_csv(table, path)
+        use_style()
+        landscape_figure.draw(path)
+
+
+def _share_bar() -> tqdm:  # type: ignore[type-arg]
+    """Progress as a share of 1, with the time left."""
+    return tqdm(total=1, bar_format="{l_bar}{bar}| {elapsed}<{remaining}", leave=False, delay=1)
 
 
 def _result_name(name: str, rollout: int | None) -> str:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from maac_bench.displacement import displaced_policy
 from maac_bench.episodes import Episodes
 from maac_bench.evaluation import run_episode
 from maac_bench.run_checkpoints import checkpoint_digest
 from maac_bench.run_evaluation import open_run
-from maac_bench.run_gradient_error import Measurement, gradient_error, measured_policy
+from maac_bench.run_gradient_error import Measurement, gradient_error
 from reports.training_profiles import Profile, other_tasks, repeated
 from reports.training_runs import TrainingRun, held_ages
 from reports.units import Experiment
@@ -61,7 +62,9 @@ TRAINED = {
 def measured(path: Path, measurement: Measurement, age: int) -> pd.DataFrame:
     """`gradient_error`, with the test return of the policies that are measured (mean action)."""
     table, run = gradient_error(path, measurement, age), open_run(path, age)
-    policy = measured_policy(run.agent.policy, run.seeds, measurement)
+    policy = displaced_policy(
+        run.agent.policy, run.seeds, measurement.displacement, measurement.seed
+    )
     episodes = Episodes(run.task.make, run.seeds, "test")
     found = [run_episode(policy.mean_action, episodes).returns for _ in range(EPISODES)]
     episodes.close()

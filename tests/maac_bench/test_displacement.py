@@ -8,10 +8,10 @@ import torch
 
 from maac_bench import run_gradient_error
 from maac_bench.__main__ import main
-from maac_bench.displacement import displaced, shuffled
+from maac_bench.displacement import displaced, displaced_policy, shuffled
 from maac_bench.gradient_parts import horizon_gradients
 from maac_bench.run_evaluation import open_run
-from maac_bench.run_gradient_error import Measurement, gradient_error, measured_policy
+from maac_bench.run_gradient_error import Measurement, gradient_error
 from maac_bench.streams import Streams
 from tests.maac_bench.measured_runs import OPTIONS, make_run
 
@@ -79,8 +79,7 @@ def test_the_table_says_how_far_and_another_random_seed_is_another_direction(tra
     pd.testing.assert_frame_equal(gradient_error(trained, replace(SMALL, displacement=0.2)), off)
     policy = open_run(trained).agent.policy
     one, same, other = (
-        measured_policy(policy, (3, 4), replace(SMALL, displacement=0.2, seed=seed)).parameters[0]
-        for seed in (0, 0, 1)
+        displaced_policy(policy, (3, 4), 0.2, seed).parameters[0] for seed in (0, 0, 1)
     )
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
