@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 TORCH  := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup figure2 figure3 table1 gradient-error displacement parity ablations estimators figures report test test-all check lint format types bench bench-cuda bench-run first-use jacobians clean clean-runs
+.PHONY: help setup figure2 figure3 table1 gradient-error displacement landscape parity ablations estimators figures report test test-all check lint format types bench bench-cuda bench-run first-use jacobians clean clean-runs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ gradient-error: setup ## train maac on HalfCheetah and measure its gradient agai
 
 displacement: setup ## gradients away from the policies that have optimised them, in closed form; PROFILE=mujoco or hopper (hours)
 	@$(BIN)/maac-bench figure displacement $(addprefix --profile ,$(PROFILE))
+
+landscape: setup ## test returns along a trained agent's gradients (hours: it trains HalfCheetah)
+	@$(BIN)/maac-bench figure landscape $(addprefix --profile ,$(PROFILE))
 
 jacobians: setup ## the simulator's Jacobian against differences of whole steps -> benchmarks/jacobians
 	@$(BIN)/python -m benchmarks.jacobians

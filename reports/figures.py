@@ -11,6 +11,7 @@ from reports.estimators import figure as estimators
 from reports.figure2 import figure as figure2
 from reports.figure3 import figure as figure3
 from reports.gradient_error import figure as gradient_error
+from reports.landscape import figure as landscape
 from reports.parity import figure as parity
 from reports.provenance import require_own_tables
 from reports.style import use_style
@@ -24,6 +25,7 @@ _DRAW: dict[str, Callable[[Path], None]] = {
     "table1": table1.draw,
     "gradient_error": gradient_error.draw,
     "displacement": displacement.draw,
+    "landscape": landscape.draw,
     "parity": parity.draw,
 }
 NAMES = tuple(_DRAW)

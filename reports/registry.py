@@ -16,6 +16,8 @@ from reports.figure3 import report as figure3_report
 from reports.figure3 import settings as figure3_settings
 from reports.files import ROOT
 from reports.gradient_error import report as gradient_error_report
+from reports.landscape import report as landscape_report
+from reports.landscape.experiment import PROFILES as LANDSCAPES
 from reports.parity import report as parity_report
 from reports.parity import settings as parity_settings
 from reports.table1 import report as table1_report
@@ -66,6 +68,7 @@ REPORTS = {
         tuple(displacement_report.PROFILES),
         displacement_report.collect,
     ),
+    "landscape": Report(landscape_report.make_data, tuple(LANDSCAPES), landscape_report.collect),
     "parity": Report(parity_report.make_data, tuple(parity_settings.PROFILES)),
 }
 

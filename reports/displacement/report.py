@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -13,8 +12,9 @@ from maac_bench.names import lookup
 from reports import provenance
 from reports.displacement.exact import Exact, displaced_cosines
 from reports.displacement.robot import EPISODES, MEASUREMENT, TRAINED, Robot, robot_experiment
+from reports.measured import collect_measured
 from reports.training_profiles import directory
-from reports.training_runs import commits, require_run, run_all
+from reports.training_runs import run_all
 from reports.units import Experiment, run
 
 PROFILES: dict[str, Exact | Robot] = {"exact": Exact(), **TRAINED}
@@ -44,33 +44,16 @@ def collect(profile: str, folder: Path, runs: Path) -> bool:
     size = lookup("profile", profile, PROFILES)
     if isinstance(size, Exact):
         raise ValueError(f"profile {profile} trains nothing: leave out --collect")
-    home = directory(size.training, runs)
-    path = home / size.run.name
-    if path.exists():
-        require_run(size.run, home)
-    experiment = robot_experiment(size, path)
-    data = run(experiment, runs)
-    data.insert(0, "profile", profile)
-    ages = sorted(data["rollout"].unique().tolist())
-    missing = [f"age {age}: no checkpoint" for age in size.ages if age not in ages]
-    for line in missing:
-        print(f"unfinished: {line}")
     own = ("displacement", "shuffled_model")  # columns of the table
     dials = {name: value for name, value in asdict(MEASUREMENT).items() if name not in own}
-    configuration: dict[str, Any] = {
-        "profile": profile,
-        "label": size.training.label,
-        "task": size.run.task,
-        "seeds": size.run.seeds,
-        "ages": ages,
+    settings = {
         "displacements": size.displacements,
         "control": size.control,
         "measurement": dials,
         "episodes": EPISODES,
     }
-    origin = provenance.record(f"maac-bench figure displacement --profile {profile}", configuration)
-    origin |= {"runs": commits([size.run], home), "unfinished": missing}
-    return provenance.publish({"data.csv": data}, folder, origin)
+    experiment = partial(robot_experiment, size)
+    return collect_measured(profile, size.training, size.ages, experiment, settings, folder, runs)
 
 
 def _publish_exact(profile: str, dials: Exact, folder: Path, runs: Path) -> bool:

@@ -147,6 +147,14 @@ SECTIONS = {
         ("displacement",),
         (),
     ),
+    "landscape": Section(
+        "What a step along a gradient is worth",
+        ("mujoco", "hopper"),
+        None,
+        "",
+        ("landscape",),
+        (),
+    ),
     "parity": Section(
         "Parity: SAC here and in stable-baselines3",
         ("quick",),

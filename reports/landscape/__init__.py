@@ -1,0 +1,1 @@
+"""Test returns of policies along a trained agent's gradients."""
