@@ -54,17 +54,18 @@ def titled(data: pd.DataFrame) -> pd.Series:
 
 
 def _draw_seed(axes: Axes, rows: pd.DataFrame) -> None:
-    """Return against the signed step, a line per direction."""
+    """Return against the signed step, a line per direction; the steps are evenly spaced."""
     before = rows.iloc[[0]].assign(step=0.0, gain_error=0.0)
     before["return"] = before["return_before"]
     horizons = sorted(rows.loc[rows["direction"] == "learned", "horizon"].unique())
     shades = mpl.colormaps["viridis"]
+    steps = sorted([0.0, *rows["step"].unique()])
     colors = {h: shades(0.85 * k / max(1, len(horizons) - 1)) for k, h in enumerate(horizons)}
     for title, one in rows.groupby(titled(rows), sort=False):
         name, horizon = one["direction"].iloc[0], one["horizon"].iloc[0]
         line = pd.concat([one, before]).sort_values("step")
         axes.errorbar(
-            line["step"],
+            line["step"].map(steps.index),
             line["return"],
             line["gain_error"],
             color=_SHADES.get(name) or colors[horizon],
@@ -74,5 +75,5 @@ def _draw_seed(axes: Axes, rows: pd.DataFrame) -> None:
             elinewidth=0.6,
             label=title,
         )
-    axes.set_xscale("symlog", linthresh=rows["step"].abs().min())
+    axes.set_xticks(range(len(steps)), [f"{step:g}" for step in steps], rotation=45)
     axes.set_xlabel("step, share of the parameters' length")

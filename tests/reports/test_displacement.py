@@ -130,7 +130,7 @@ def small(monkeypatch):
     for module in (report, robot):
         monkeypatch.setattr(module, "MEASUREMENT", few)
     # The run at hand is a tiny one in the place of the planned one.
-    monkeypatch.setattr(report, "require_run", lambda run, folder: None)
+    monkeypatch.setattr("reports.measured.require_run", lambda run, folder: None)
 
 
 def test_a_run_is_measured_at_its_ages_and_off_its_policies(small, tmp_path, capsys):
