@@ -48,7 +48,7 @@ def resolve(
     lqg: LQG,
     K: Array,
     model: LinearModel | None,
-    critic: QuadraticCritic | None,
+    critic: QuadraticCritic | Evaluation | None,
     remaining: int | None = None,
 ) -> tuple[LinearModel, QuadraticCritic]:
     """Fill in the exact model and the exact critic of K where None is given, and check shapes.
@@ -73,8 +73,9 @@ def resolve(
     if critic is None and remaining == 0:
         critic = QuadraticCritic(np.zeros((size, size)))
     elif critic is None:
-        exact = evaluate(lqg, K, remaining)
-        critic = QuadraticCritic(exact.G, exact.d)
+        critic = evaluate(lqg, K, remaining)
+    if isinstance(critic, Evaluation):
+        critic = QuadraticCritic(critic.G, critic.d)
     as_matrix("model.A", model.A, (lqg.n, lqg.n))
     as_matrix("model.B", model.B, (lqg.n, lqg.m))
     as_matrix("critic.G", critic.G, (size, size))

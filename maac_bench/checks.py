@@ -48,6 +48,14 @@ def require_whole(config: DataclassInstance) -> None:
                 raise ValueError(f"{field.name} must fit into 64 bits, got {value}")
 
 
+def require_distinct(config: object, *names: str) -> None:
+    """ValueError naming the first of these fields that has a value twice."""
+    for name in names:
+        values = getattr(config, name)
+        if len(set(values)) < len(values):
+            raise ValueError(f"{name} has a value twice: {' '.join(map(str, values))}")
+
+
 def require_finite(data: Transition) -> None:
     """ValueError naming the field and the seed where the data are not finite."""
     for name, value in data._asdict().items():

@@ -6,14 +6,14 @@ playing its actions again. This works for every deterministic Gymnasium environm
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
+
+from maac_bench.names import described
 
 Array: TypeAlias = NDArray[np.float32]
 MakeEnv: TypeAlias = Callable[[], gym.Env[Any, Any]]
@@ -155,12 +155,8 @@ class Episodes:
 
 
 def _failure(where: str, error: Exception) -> ValueError:
-    """What to say of an environment's own error, and where it was raised."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return ValueError(
-        f"the environment fails in {where}: {type(error).__name__}: {error} "
-        f"({Path(place.filename).name}, line {place.lineno})"
-    )
+    """What to say of an environment's own error."""
+    return ValueError(f"the environment fails in {where}: {described(error)}")
 
 
 def _number(reward: Any) -> float:  # noqa: ANN401

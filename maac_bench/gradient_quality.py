@@ -73,11 +73,11 @@ def measure(estimate: Tensor, target: Tensor, streams: Streams) -> Quality:
     return Quality(
         l1_error=error.abs().sum(dim=-1),
         l2_relative=error.norm(dim=-1) / size,
-        cosine=_cosine(x.mean(dim=1), y.mean(dim=1)),
+        cosine=cosine(x.mean(dim=1), y.mean(dim=1)),
         cosine_error=(_square(redrawn, xy) / sizes).std(dim=-1),
         cosine_halves=_cosine_halves(y),
         norm_ratio=x.mean(dim=1).norm(dim=-1) / size,
-        sample_cosine=_cosine(x, y).nanmedian(dim=-1).values,
+        sample_cosine=cosine(x, y).nanmedian(dim=-1).values,
         sample_norm_ratio=(x.norm(dim=-1) / y.norm(dim=-1)).nanmedian(dim=-1).values,
         exploding=exploding_share(x),
         exploding_target=exploding_share(y),
@@ -92,10 +92,10 @@ def _square(weights: Tensor, products: Tensor) -> Tensor:
 def _cosine_halves(gradients: Tensor) -> Tensor:
     half = gradients.shape[1] // 2
     first, second = gradients[:, :half].mean(dim=1), gradients[:, half:].mean(dim=1)
-    return _cosine(first, second)
+    return cosine(first, second)
 
 
-def _cosine(x: Tensor, y: Tensor) -> Tensor:
+def cosine(x: Tensor, y: Tensor) -> Tensor:
     """Over the last axis; NaN where one is zero. To torch's own no length is below 1e-8."""
     result: Tensor = (x * y).sum(dim=-1) / (x.norm(dim=-1) * y.norm(dim=-1))
     return result

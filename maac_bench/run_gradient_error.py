@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,28 +15,27 @@ from torch import Tensor
 from maac_bench.agent import Agent
 from maac_bench.checkpoint import Snapshot
 from maac_bench.checks import require_whole
-from maac_bench.config import Config, from_dict
-from maac_bench.displacement import (
-    displaced_policy,
-    measuring_streams,
-    shuffled,
-    start_states,
-)
-from maac_bench.dynamics import Ensemble
+from maac_bench.config import from_dict
+from maac_bench.displacement import flattened, shuffled
 from maac_bench.gradient_parts import PARTS, Gradients, Setting, Through, horizon_gradients
-from maac_bench.gradient_quality import OUTLIER, Quality, measure
+from maac_bench.gradient_quality import OUTLIER, Quality, cosine, measure
 from maac_bench.products import fast_products
 from maac_bench.rollout import draw_rollout_noise
 from maac_bench.run_checkpoints import require_checkpoint
 from maac_bench.run_evaluation import restore_parts
+from maac_bench.run_measurement import (
+    actor_setting,
+    blocks,
+    displaced_policy,
+    measuring_streams,
+    require_dials,
+    require_model,
+    start_states,
+    true_dynamics,
+)
 from maac_bench.run_records import read_identity
 from maac_bench.streams import StreamFactory
-from maac_bench.tasks import TrainingTask, make_training_task
-from maac_bench.tasks.mujoco_dynamics import mujoco_dynamics
-from maac_bench.types import Dynamics
-from maac_bench.world import World
-
-_LARGEST_BLOCK = 8192  # rollouts in memory at a time
+from maac_bench.tasks import make_training_task
 
 _COLUMNS = ["task", "algo", "seed", "rollout", "through", "reference_steps", "horizon", "part"]
 _COLUMNS += ["samples", "replicates", "displacement", "shuffled_model"]
@@ -80,8 +78,7 @@ class Measurement:
     def __post_init__(self) -> None:
         """Refuse what gives no numbers."""
         require_whole(self)
-        if self.seed < 0:
-            raise ValueError(f"seed must be at least 0, got {self.seed}")
+        require_dials(self)
         if self.samples < 4:
             raise ValueError(f"samples must be at least 4, got {self.samples}")
         if self.through not in typing.get_args(Through):
@@ -94,10 +91,8 @@ class Measurement:
             )
         if self.reference_steps < 1:
             raise ValueError(f"reference_steps must be at least 1, got {self.reference_steps}")
-        if not 0.0 <= self.displacement < math.inf:
-            raise ValueError(f"displacement must be at least 0 and finite, got {self.displacement}")
-        if not self.horizons or min(self.horizons) < 0:
-            raise ValueError(f"horizons must be one or more, each at least 0, got {self.horizons}")
+        if self.shuffled_model and not any(self.horizons):
+            raise ValueError("shuffled_model does nothing at H = 0, where no model is asked")
         if max(self.horizons) > self.reference_steps:
             raise ValueError(
                 f"reference_steps must be at least the longest horizon, {max(self.horizons)}, "
@@ -147,8 +142,7 @@ def gradient_error(
         alone = snapshot.select([k])
         agent, world = restore_parts(alone, config, task)
         model = world.model
-        needed = any(measurement.horizons) or measurement.shuffled_model
-        require_model(path, model, config, needed)
+        require_model(path, model, config, measurement)
         if model is not None and measurement.shuffled_model:
             streams = measuring_streams(alone.counters["seeds"], measurement.seed, "shuffling")
             model = shuffled(model, streams)
@@ -209,32 +203,8 @@ def _of_one_seed(
         _add(means, named, replicates / measurement.rollouts)
         on_rollouts(replicates / measurement.rollouts)
     _require_finite(means, seeds)
-    pairs = zip(own.parameters, moved.parameters, strict=True)
-    back = torch.cat([(to - here).flatten(1) for to, here in pairs], dim=-1)
+    back = flattened(own.parameters) - flattened(moved.parameters)
     return _quality_table(means, seeds, streams, back)
-
-
-def require_model(path: Path, model: Ensemble | None, config: Config, needed: bool) -> None:
-    """ValueError if a run has no model where one is needed."""
-    if needed and model is None:
-        reason = "has fitted no model yet" if config.uses_model else "learns no model"
-        raise ValueError(f"{path} {reason}: it can be measured with --horizons 0 alone")
-
-
-def true_dynamics(training: TrainingTask) -> Dynamics:
-    """What really follows a state: the task's own tensors, or MuJoCo.
-
-    Raises:
-        ValueError: a task that has neither.
-    """
-    task = training.task
-    return mujoco_dynamics(task.name) if task.true is None else task.true.dynamics
-
-
-def blocks(replicates: int, samples: int) -> list[int]:
-    """Replicates as blocks of nearly equal size, at least two in each where there are two."""
-    count = min(-(-replicates * samples // _LARGEST_BLOCK), max(1, replicates // 2))
-    return [len(range(first, replicates, count)) for first in range(count)]
 
 
 def _add(total: dict[int, Gradients], block: Mapping[int, Gradients], weight: float) -> None:
@@ -268,29 +238,10 @@ def _quality_table(
             columns = {name: values.numpy() for name, values in quality._asdict().items()}
             mean = named[target].mean(dim=1)
             columns["target_norm"] = mean.norm(dim=-1).numpy()
-            columns["step_back"] = _cosine(back, mean).numpy()
+            columns["step_back"] = cosine(back, mean).numpy()
             table = pd.DataFrame({"seed": seeds, "horizon": horizon, "part": part})
             tables.append(table.assign(**columns))
     return pd.concat(tables, ignore_index=True)
-
-
-def _cosine(one: Tensor, other: Tensor) -> Tensor:
-    """Of vectors [..., P]; NaN where one is zero."""
-    lengths = one.square().sum(dim=-1).sqrt() * other.square().sum(dim=-1).sqrt()
-    return (one * other).sum(dim=-1) / lengths
-
-
-def actor_setting(agent: Agent, world: World, model: Dynamics, true: Dynamics) -> Setting:
-    """The run's objective on its model and on the true dynamics, with constant critics."""
-    policy = agent.policy.replace(tuple(p.detach() for p in agent.policy.parameters))
-    learned = world.problem(model, agent.constant_critics())
-    return Setting(
-        learned,
-        learned._replace(dynamics=true),
-        policy,
-        agent.temperature,
-        agent.config.actor.entropy,
-    )
 
 
 def summary(table: pd.DataFrame) -> str:

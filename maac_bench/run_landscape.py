@@ -11,7 +11,7 @@ entropy bonus; the actor's objective begins at states of its replay.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,27 +20,26 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from maac_bench.checks import require_whole
+from maac_bench.checks import require_distinct, require_whole
 from maac_bench.config import from_dict
-from maac_bench.displacement import (
-    displaced,
-    displaced_policy,
-    measuring_streams,
-    shuffled,
-    start_states,
-)
+from maac_bench.displacement import displaced, flattened, shuffled
 from maac_bench.dynamics import Ensemble, NoDynamics
 from maac_bench.episodes import Episodes, MakeEnv
 from maac_bench.evaluation import run_episode
 from maac_bench.gradient_parts import Setting, actor_gradients, score_gradients, shortened
+from maac_bench.gradient_quality import cosine
 from maac_bench.products import fast_products
 from maac_bench.rollout import draw_rollout_noise
 from maac_bench.run_checkpoints import require_checkpoint
 from maac_bench.run_evaluation import restore_parts
-from maac_bench.run_gradient_error import (
+from maac_bench.run_measurement import (
     actor_setting,
     blocks,
+    displaced_policy,
+    measuring_streams,
+    require_dials,
     require_model,
+    start_states,
     true_dynamics,
 )
 from maac_bench.run_records import read_identity
@@ -74,18 +73,16 @@ class Probe:
     def __post_init__(self) -> None:
         """Refuse what gives no numbers."""
         require_whole(self)
-        if not self.horizons or min(self.horizons) < 0:
-            raise ValueError(f"horizons must be one or more, each at least 0, got {self.horizons}")
+        require_dials(self)
         if not self.steps or not all(0.0 < step < math.inf for step in self.steps):
             raise ValueError(f"steps must be one or more positive numbers, got {self.steps}")
+        require_distinct(self, "steps")
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if not 0.0 <= self.displacement < math.inf:
-            raise ValueError(f"displacement must be at least 0 and finite, got {self.displacement}")
 
 
-_LEAST = {"episodes": 2, "samples": 2, "replicates": 2, "reference_steps": 0, "seed": 0}
+_LEAST = {"episodes": 2, "samples": 2, "replicates": 2, "reference_steps": 0}
 
 
 class Direction(NamedTuple):
@@ -144,7 +141,7 @@ def landscape(
     for k, seed in enumerate(seeds):
         alone = snapshot.select([k])
         agent, world = restore_parts(alone, config, task)
-        require_model(path, world.model, config, any(probe.horizons))
+        require_model(path, world.model, config, probe)
         setting = actor_setting(agent, world, world.dynamics, true)
         moved = displaced_policy(setting.policy, [seed], probe.displacement, probe.seed)
         states = alone.tensors["real.0"][..., : agent.sizes[0]]
@@ -157,10 +154,11 @@ def landscape(
             seed,
         )
         before = returns_along(moved, moved.parameters, [0.0], probe.episodes, task.make, seed)
-        found = list(_directions(place, world.model))
-        for one in found:
-            rows += _tested(one, place, before, task.make)
-            on_direction(1.0 / (len(found) * len(seeds)))
+        planned = planned_directions(probe, has_model=world.model is not None)
+        for name, horizon in planned:
+            direction = _direction(name, horizon, place, world.model)
+            rows += _tested(direction, place, before, task.make)
+            on_direction(1.0 / (len(planned) * len(seeds)))
     table = pd.DataFrame(rows).assign(
         task=identity["task"],
         algo=identity["algorithm"],
@@ -191,7 +189,7 @@ def returns_along(
         make: makes an environment with a time limit.
         seed: the run's, of the start states.
     """
-    unit = _flat(policy.parameters).norm() / _flat(direction).norm()
+    unit = flattened(policy.parameters).norm() / flattened(direction).norm()
     stacked = policy.replace(
         tuple(
             torch.cat([here + step * unit * along for step in steps])
@@ -199,7 +197,8 @@ def returns_along(
         )
     )
     environments = Episodes(make, [seed] * len(steps), "test")
-    found = [run_episode(stacked.mean_action, environments).returns for _ in range(episodes)]
+    with fast_products():
+        found = [run_episode(stacked.mean_action, environments).returns for _ in range(episodes)]
     environments.close()
     return torch.stack(found)
 
@@ -251,23 +250,29 @@ def _tested(
     ]
 
 
-def _directions(place: _Place, model: Ensemble | None) -> Iterator[Direction]:
-    """All that are followed from a place."""
-    probe, here = place.probe, _flat(place.policy.parameters)
-    for horizon in probe.horizons:
-        yield _sampled("learned", place, horizon)
-    if model is not None:
+def planned_directions(probe: Probe, *, has_model: bool) -> list[tuple[str, int | None]]:
+    """Name and horizon of all that are followed."""
+    learned: list[tuple[str, int | None]] = [("learned", horizon) for horizon in probe.horizons]
+    # At H = 0 no model is asked.
+    shuffles = [("shuffled", horizon) for horizon in probe.horizons if horizon and has_model]
+    reference = [("reference", probe.reference_steps)] if probe.reference_steps else []
+    back = [("step_back", None)] if probe.displacement else []
+    return [*learned, *shuffles, *reference, *back, ("random", None)]
+
+
+def _direction(name: str, horizon: int | None, place: _Place, model: Ensemble | None) -> Direction:
+    """One of them from a place, with the model of the run."""
+    here = place.policy.parameters
+    if name == "step_back":
+        return Direction(name, None, flattened(place.own.parameters) - flattened(here))
+    if horizon is None:
+        elsewhere = displaced(here, 1.0, place.streams("random-direction"))
+        return Direction(name, None, flattened(elsewhere) - flattened(here))
+    if name == "shuffled" and model is not None:
         mixed = shuffled(model, place.streams("shuffling"))
         learned = place.setting.learned._replace(dynamics=mixed)
-        ignorant = place._replace(setting=place.setting._replace(learned=learned))
-        for horizon in filter(None, probe.horizons):  # at H = 0 no model is asked
-            yield _sampled("shuffled", ignorant, horizon)
-    if probe.reference_steps:
-        yield _sampled("reference", place, probe.reference_steps)
-    if probe.displacement:
-        yield Direction("step_back", None, _flat(place.own.parameters) - here)
-    elsewhere = displaced(place.policy.parameters, 1.0, place.streams("random-direction"))
-    yield Direction("random", None, _flat(elsewhere) - here)
+        place = place._replace(setting=place.setting._replace(learned=learned))
+    return _sampled(name, place, horizon)
 
 
 def _sampled(name: str, place: _Place, horizon: int) -> Direction:
@@ -299,16 +304,11 @@ def _sampled(name: str, place: _Place, horizon: int) -> Direction:
             "zero or not finite"
         )
     one, other = (half.mean(dim=1) for half in gradient.tensor_split(2, dim=1))
-    return Direction(name, horizon, mean, float(torch.cosine_similarity(one, other)))
-
-
-def _flat(parameters: Gradient) -> Tensor:
-    """One row of numbers per policy of the stack, [seeds, P]."""
-    return torch.cat([one.detach().flatten(1) for one in parameters], dim=1)
+    return Direction(name, horizon, mean, float(cosine(one, other)))
 
 
 def _like(flat: Tensor, parameters: Gradient) -> Gradient:
-    """`_flat`, undone."""
+    """`flattened`, undone."""
     parts = flat.split([one[0].numel() for one in parameters], dim=1)
     return tuple(part.reshape(one.shape) for part, one in zip(parts, parameters, strict=True))
 

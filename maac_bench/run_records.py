@@ -24,7 +24,8 @@ def read_identity(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError) as error:
         below = sorted(str(file.parent) for file in path.glob("*/config.json"))
         found = f"; below it: {', '.join(below)}" if below else ""
-        reason = "config.json is missing" if path.exists() else "there is no such folder"
+        there = "config.json is missing" if path.is_dir() else "it is no folder"
+        reason = there if path.exists() else "there is no such folder"
         raise ValueError(f"{path} holds no run: {reason}{found}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path / 'config.json'} is damaged ({error})") from error
@@ -138,7 +139,7 @@ def require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> 
             for name, (there, here) in list(values.items())[:_MOST_NAMED]
         ]
         if len(differing) > _MOST_NAMED:
-            said.append(f"{len(differing) - _MOST_NAMED} more settings differ")
+            said.append(f"{len(differing) - _MOST_NAMED} more")
         raise ValueError(f"{path} holds another run: {', '.join(said)}; choose another directory")
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import analytic
 from analytic.lqg import Array
+from analytic.objective import resolve
 from maac_bench.critics import QuadraticCritic
 from maac_bench.estimators import Estimator
 from maac_bench.estimators.base import require_role
@@ -222,12 +223,14 @@ def score(
 
     Raises:
         UnstablePolicyError: the gain has no finite return.
-        ValueError: the task has no closed form; fewer than two seeds or one sample.
+        ValueError: the task has no closed form; fewer than two seeds or one sample; a model or a
+            critic that is none, or of another size.
         FloatingPointError: an estimate is not finite.
     """
     if len(seeds) < 2:
         raise ValueError(f"a spread needs at least two seeds, got {len(seeds)}")
     lqg = require_lqg(task)
+    resolve(lqg, gain, model, critic)  # refuses what is no model, no critic or of another size
     truth = analytic.policy_gradient(lqg, gain).ravel()
     size = float(np.linalg.norm(truth))
     if size <= _SMALLEST_GRADIENT * _gradient_scale(lqg, gain):

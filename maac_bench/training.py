@@ -93,15 +93,10 @@ def _compiled(settings: RunSettings) -> bool:
     """Whether updates are fused: as asked for, as the run has it, or where that is possible.
 
     Raises:
-        ValueError: they are to be, and something for it is missing.
+        ValueError: they are asked for, and something for it is missing.
     """
     missing, wish = _missing_to_compile(), settings.compiled
-    held = _held(settings) if wish is None else None
-    if held and missing:
-        raise ValueError(
-            f"{settings.out} holds a run with fused updates, and there is no {missing} here: "
-            "install it to go on"
-        )
+    held = _held(settings.out) if wish is None else None
     if held is not None:
         return held
     if wish and missing:
@@ -111,15 +106,22 @@ def _compiled(settings: RunSettings) -> bool:
     return missing is None if wish is None else wish
 
 
-def _held(settings: RunSettings) -> bool | None:
-    """Whether the updates of this run, as far as it is trained, are fused; None: there is none."""
-    if not checkpoint_rollouts(settings.out):
+def _held(path: Path) -> bool | None:
+    """Whether the updates of the run that is trained there are fused; None: there is none."""
+    if not checkpoint_rollouts(path) or not (path / "config.json").exists():
         return None
-    identity = read_identity(settings.out)
-    asked = (settings.task, settings.algorithm, list(settings.seeds))
-    if asked != tuple(identity[name] for name in ("task", "algorithm", "seeds")):
-        return None  # which is refused later
-    return bool(identity.get("compiled", False))
+    found: bool | None = read_identity(path).get("compiled")
+    return found
+
+
+def _require_compiler(path: Path) -> None:
+    """ValueError if the fused updates of a run cannot go on here."""
+    missing = _missing_to_compile()
+    if missing:
+        raise ValueError(
+            f"{path} holds a run with fused updates, and there is no {missing} here: install it "
+            "to go on"
+        )
 
 
 def _replaced(training: TrainingTask, config: Config, device: str) -> Iterator[str]:
@@ -167,6 +169,8 @@ def train(settings: RunSettings, config: Config, provenance: dict[str, Any]) -> 
             origin["modules"] = digests
         run = RunDirectory(settings.out, identity, origin)
         try:
+            if compiled:
+                _require_compiler(settings.out)
             _continue(run, training_task, config, settings, compiled)
         finally:
             run.close()

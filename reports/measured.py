@@ -8,7 +8,7 @@ from typing import Any
 
 from reports import provenance
 from reports.training_profiles import Profile, directory
-from reports.training_runs import commits, require_run
+from reports.training_runs import commits, held_ages, require_run
 from reports.units import Experiment, run
 
 
@@ -36,13 +36,15 @@ def collect_measured(
         Whether the tables changed.
 
     Raises:
-        ValueError: no checkpoint of any of the ages, or those of another run.
+        ValueError: no checkpoint of any of the ages, or those of another run; or there is none of
+            an age that is published.
     """
     trained, home = training.runs()[0], directory(training, runs)
     path = home / trained.name
     if path.exists():
         require_run(trained, home)
     planned = experiment(path)
+    _require_published(folder, held_ages(path, ages))
     data = run(planned, runs)
     data.insert(0, "profile", profile)
     held = sorted(data["rollout"].unique().tolist())
@@ -61,3 +63,16 @@ def collect_measured(
     origin = provenance.record(command, configuration)
     origin |= {"runs": commits([trained], home), "unfinished": missing}
     return provenance.publish({"data.csv": data}, folder, origin)
+
+
+def _require_published(folder: Path, held: Sequence[int]) -> None:
+    """ValueError where a report has ages that are not measured again, and would be lost."""
+    if not (folder / "provenance.json").exists():
+        return
+    known = provenance.load(folder)["configuration"].get("ages", [])
+    lost = [str(age) for age in known if age not in held]
+    if lost:
+        raise ValueError(
+            f"{folder} has results at ages of which there is no checkpoint ({', '.join(lost)}): "
+            "train on to them, or delete provenance.json there to publish without them"
+        )

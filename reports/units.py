@@ -72,7 +72,9 @@ def run(experiment: Experiment, runs: Path = RUNS) -> pd.DataFrame:
         if not all(map(_is_intact, paths.values())):
             raise OSError(f"{directory} has been changed by somebody else: run the same again")
     # Read back even what was just computed: a first and a second run then see the same digits.
-    return pd.concat([pd.read_csv(path) for path in paths.values()], ignore_index=True)
+    tables = [pd.read_csv(path) for path in paths.values()]
+    # A table without rows has no types either, and would take them from the others.
+    return pd.concat([one for one in tables if len(one)] or tables[:1], ignore_index=True)
 
 
 def _digest_path(path: Path) -> Path:

@@ -42,8 +42,8 @@ LAYERS = [
     {"run_checkpoints", "run_records"},
     {"run"},
     {"training", "run_evaluation"},
-    {"run_gradient_error", "video"},
-    {"run_landscape"},
+    {"run_measurement", "video"},
+    {"run_gradient_error", "run_landscape"},
     {"cli"},
     {"__main__"},
 ]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import analytic
 from analytic.lqg import Array
+from maac_bench.checks import require_distinct
 from maac_bench.cli.scores import AtHorizon, describe, frame, table
 from maac_bench.estimators import Estimator, EstimatorNoise, Settings, make_estimator
 from maac_bench.estimators.base import CriticRole
@@ -36,7 +37,7 @@ class Estimate:
     """which task; `maac-bench list` names them (your own: module:Name)"""
     estimator: str = "pathwise"
     """which estimator; `maac-bench list` names them (your own: module:name)"""
-    horizon: tuple[int, ...] = ()
+    horizon: tuple[int, ...] | None = None
     """H, the number of transitions before the critic (or the cut); several give a table;
     default: 4, of dpg 0"""
     terminal_samples: int = 1
@@ -63,8 +64,10 @@ class Estimate:
         for name in ("samples", "replicates"):
             if getattr(self, name) < 2:
                 raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}")
-        if len(set(self.horizon)) < len(self.horizon):
-            raise ValueError(f"horizon has a value twice: {self.horizon}")
+        if self.horizon == ():
+            raise ValueError("horizon must have a value, or be left out")
+        if self.horizon:
+            require_distinct(self, "horizon")
         task = make_task(self.task)
         estimators = [self._estimator(horizon) for horizon in self.horizon or (None,)]
         role = estimators[0].critic_role

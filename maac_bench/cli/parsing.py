@@ -13,7 +13,8 @@ import tyro
 
 from maac_bench.cli.estimate import Estimate
 from maac_bench.cli.figures import Figure, List, Report
-from maac_bench.cli.runs import Compare, Evaluate, GradientError, Landscape
+from maac_bench.cli.gradients import GradientError, Landscape
+from maac_bench.cli.runs import Compare, Evaluate
 from maac_bench.cli.train import DEFAULT_ALGORITHM, DEFAULT_TASK, Train
 from maac_bench.presets import preset
 from maac_bench.sizes import Size

@@ -88,7 +88,7 @@ def own_optimum(
         try:
             critic = _critic(believed, gain)
             return analytic.maac_gradient(lqg, gain, horizon, model.dynamics, critic).ravel()
-        except analytic.UnstablePolicyError:
+        except ValueError:  # an unstable gain, or one of NaNs that MINPACK tries
             return np.full(flat.shape, np.nan)
 
     found = root(gradient, analytic.optimal_gain(believed).ravel()).x

@@ -69,7 +69,13 @@ def _publish_exact(profile: str, dials: Exact, folder: Path, runs: Path) -> bool
 
 
 def summarised(data: pd.DataFrame) -> pd.DataFrame:
-    """Over draws and directions: quartiles of the cosine, and how many there were."""
+    """Over draws and directions: quartiles of the cosine, and how many there were.
+
+    Raises:
+        ValueError: no learner has an optimum of its own.
+    """
+    if data.empty:
+        raise ValueError("no draw has an optimum of its own: models and critics are too far off")
     groups = data.groupby(["task", "horizon", "displacement"], sort=False)
     cosine = groups["cosine"]
     return pd.DataFrame(

@@ -9,12 +9,13 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from maac_bench.displacement import displaced_policy
 from maac_bench.episodes import Episodes
 from maac_bench.evaluation import run_episode
+from maac_bench.products import fast_products
 from maac_bench.run_checkpoints import checkpoint_digest
 from maac_bench.run_evaluation import open_run
 from maac_bench.run_gradient_error import Measurement, gradient_error
+from maac_bench.run_measurement import displaced_policy
 from reports.training_profiles import Profile, other_tasks, repeated
 from reports.training_runs import TrainingRun, held_ages
 from reports.units import Experiment
@@ -66,7 +67,8 @@ def measured(path: Path, measurement: Measurement, age: int) -> pd.DataFrame:
         run.agent.policy, run.seeds, measurement.displacement, measurement.seed
     )
     episodes = Episodes(run.task.make, run.seeds, "test")
-    found = [run_episode(policy.mean_action, episodes).returns for _ in range(EPISODES)]
+    with fast_products():
+        found = [run_episode(policy.mean_action, episodes).returns for _ in range(EPISODES)]
     episodes.close()
     means = dict(zip(run.seeds, torch.stack(found).mean(dim=0).tolist(), strict=True))
     return table.assign(**{"return": table["seed"].map(means)})

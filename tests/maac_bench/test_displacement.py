@@ -8,10 +8,11 @@ import torch
 
 from maac_bench import run_gradient_error
 from maac_bench.__main__ import main
-from maac_bench.displacement import displaced, displaced_policy, shuffled
+from maac_bench.displacement import displaced, shuffled
 from maac_bench.gradient_parts import horizon_gradients
 from maac_bench.run_evaluation import open_run
 from maac_bench.run_gradient_error import Measurement, gradient_error
+from maac_bench.run_measurement import displaced_policy
 from maac_bench.streams import Streams
 from tests.maac_bench.measured_runs import OPTIONS, make_run
 
@@ -133,9 +134,11 @@ def test_a_shuffled_model_changes_what_asks_the_model_alone(trained):
 
 def test_a_run_without_a_model_has_none_to_shuffle(tmp_path, capsys):
     make_run(tmp_path, algorithm="sac")
-    options = ["--horizons", "0", "--samples", "4", "--replicates", "2"]
-    assert main(["gradient-error", str(tmp_path), *options, "--shuffled-model"]) == 2
+    options = ["--samples", "4", "--replicates", "2", "--shuffled-model"]
+    assert main(["gradient-error", str(tmp_path), *options]) == 2
     assert "learns no model" in capsys.readouterr().err
+    assert main(["gradient-error", str(tmp_path), *options, "--horizons", "0"]) == 2
+    assert "shuffled_model does nothing at H = 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])

@@ -270,6 +270,16 @@ def test_an_environments_own_error_is_named_with_its_place():
         play(episodes, np.zeros((1, 1, 1), np.float32))
 
 
+def test_an_error_below_an_environment_is_named_with_the_environments_place():
+    class Singular(Counter):
+        def step(self, action):
+            np.linalg.inv(np.zeros((2, 2)))
+
+    episodes = Episodes(lambda: Singular(9), [0], "environment")
+    with pytest.raises(ValueError, match=r"Singular matrix \(test_episodes.py, line \d+\)"):
+        play(episodes, np.zeros((1, 1, 1), np.float32))
+
+
 def test_an_environment_that_cannot_start_is_named():
     class Stuck(Counter):
         def reset(self, *, seed=None, options=None):

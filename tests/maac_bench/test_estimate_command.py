@@ -62,7 +62,8 @@ def test_several_horizons_are_a_table_and_a_file(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--horizon", "2", "2"], "horizon has a value twice: (2, 2)"),
+        (["--horizon", "2", "2"], "horizon has a value twice: 2 2"),
+        (["--horizon"], "horizon must have a value"),
         (["--horizon", "2", "-1"], "horizon must be at least 0, got -1"),
         (["--estimator", "dpg", "--model-scale", "1.1"], "H = 0 asks no model: leave model_scale"),
         (["--estimator", "dpg", "--horizon", "0", "4"], "dpg has no use for horizon"),

@@ -15,12 +15,10 @@ from maac_bench.run_checkpoints import require_checkpoint
 from maac_bench.run_gradient_error import (
     SUMMARY,
     Measurement,
-    _blocks,
-    _setting,
     gradient_error,
     summary,
-    true_dynamics,
 )
+from maac_bench.run_measurement import actor_setting, blocks, true_dynamics
 from maac_bench.run_records import read_identity
 from maac_bench.streams import Streams
 from maac_bench.tasks import make_training_task
@@ -54,7 +52,7 @@ def test_every_seed_horizon_and_part_has_a_row_and_the_numbers_repeat(trained):
 
 
 def test_every_block_of_rollouts_is_reported(trained, monkeypatch):
-    monkeypatch.setattr("maac_bench.run_gradient_error._LARGEST_BLOCK", 8)
+    monkeypatch.setattr("maac_bench.run_measurement._LARGEST_BLOCK", 8)
     shares = []
     gradient_error(trained, replace(SMALL, replicates=6), on_rollouts=shares.append)
     assert shares == pytest.approx([1 / 6] * 6)
@@ -76,9 +74,9 @@ def test_tasks_in_tensors_are_their_own_true_dynamics(task, tmp_path, monkeypatc
     model = table[(table["part"] == "model") & (table["horizon"] == 2)]
     assert (model["l1_error"] > 0.0).all()
     true = true_dynamics(make_training_task(task))
-    whole = _setting
+    whole = actor_setting
     monkeypatch.setattr(
-        "maac_bench.run_gradient_error._setting",
+        "maac_bench.run_gradient_error.actor_setting",
         lambda agent, world, _model, dynamics: whole(agent, world, true, dynamics),
     )
     table = gradient_error(tmp_path, SMALL)
@@ -87,7 +85,7 @@ def test_tasks_in_tensors_are_their_own_true_dynamics(task, tmp_path, monkeypatc
 
 def test_score_functions_smooth_the_same_parts(trained, monkeypatch):
     """Without a model step the model part is the same gradient, estimated in two ways."""
-    monkeypatch.setattr("maac_bench.run_gradient_error._LARGEST_BLOCK", 4 * 60)
+    monkeypatch.setattr("maac_bench.run_measurement._LARGEST_BLOCK", 4 * 60)
     dials = replace(SMALL, through="score_function", replicates=1000)
     table = gradient_error(trained, dials)
     assert len(table) == 2 * 2 * len(PARTS)
@@ -165,7 +163,7 @@ def test_starts_and_noise_are_drawn_apart(trained, monkeypatch):
         names.append(purpose)
         return Streams(seeds, purpose, *rest)
 
-    monkeypatch.setattr("maac_bench.run_gradient_error.Streams", spy)
+    monkeypatch.setattr("maac_bench.run_measurement.Streams", spy)
     gradient_error(trained, replace(SMALL, horizons=(2,)))
     assert len(set(names)) == 4  # displacement, starts, noise, resampling
 
@@ -178,7 +176,7 @@ def test_a_block_counts_as_many_times_as_it_has_replicates(trained, monkeypatch)
         same = dict.fromkeys(("true", "tail", "reference"), one)
         return {2: {"learned": start.shape[2] * one, **same}}
 
-    monkeypatch.setattr("maac_bench.run_gradient_error._LARGEST_BLOCK", 4 * 4)
+    monkeypatch.setattr("maac_bench.run_measurement._LARGEST_BLOCK", 4 * 4)
     monkeypatch.setattr("maac_bench.run_gradient_error.horizon_gradients", sized)
     table = gradient_error(trained, replace(SMALL, replicates=7)).set_index("part")["norm_ratio"]
     assert table["total"].tolist() == pytest.approx([(4 * 4 + 3 * 3) / 7] * 2)
@@ -220,10 +218,10 @@ def test_a_gradient_that_is_not_finite_is_named(trained, monkeypatch, capsys):
 
 def test_blocks_hold_all_replicates():
     for replicates, samples in ((1, 64), (2, 20_000), (7, 5000), (256, 64), (1000, 4)):
-        blocks = _blocks(replicates, samples)
-        assert sum(blocks) == replicates
-        assert min(blocks) >= min(2, replicates)
-        assert max(blocks) * samples <= 8192 or max(blocks) <= 3
+        sizes = blocks(replicates, samples)
+        assert sum(sizes) == replicates
+        assert min(sizes) >= min(2, replicates)
+        assert max(sizes) * samples <= 8192 or max(sizes) <= 3
 
 
 def test_the_command_writes_the_table_draws_it_and_prints_it(trained, capsys):
@@ -240,7 +238,7 @@ def test_where_episodes_may_end_the_parts_are_said_to_include_that(trained, caps
     """Known by the function: a row that says `never` has no such part."""
     assert main(["gradient-error", str(trained), *OPTIONS]) == 0
     assert "may end" not in capsys.readouterr().out
-    monkeypatch.setattr("maac_bench.cli.runs.never", None)
+    monkeypatch.setattr("maac_bench.cli.gradients.never", None)
     assert main(["gradient-error", str(trained), *OPTIONS]) == 0
     assert f"episodes of {CHEETAH} may end: gradients" in capsys.readouterr().out
 

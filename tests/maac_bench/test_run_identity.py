@@ -26,7 +26,7 @@ def test_what_was_asked_for_is_named_before_what_follows_from_it(opened, tmp_pat
     said = str(refusal.value)
     assert "--algo is " in said
     assert said.index("--task") < said.index("--algo") < said.index("--seeds is 0 1 there and 5 6")
-    assert said.endswith(", 4 more settings differ; choose another directory")
+    assert said.endswith(", 4 more; choose another directory")
     with pytest.raises(ValueError, match=r"--actor\.layer-norm is no there and yes here"):
         opened(tmp_path, {**IDENTITY, "config": config})
 

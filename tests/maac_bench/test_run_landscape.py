@@ -10,6 +10,7 @@ import torch
 
 from maac_bench import run_gradient_error, run_landscape
 from maac_bench.__main__ import main
+from maac_bench.displacement import flattened
 from maac_bench.gradient_parts import horizon_gradients
 from maac_bench.policies import LinearGaussian
 from maac_bench.run_evaluation import open_run
@@ -48,17 +49,17 @@ def trained(tmp_path_factory):
 
 
 def seen_directions(path, probe, monkeypatch):
-    """What `landscape` follows, per seed: its directions, and where they begin."""
-    seen, follow = [], run_landscape._directions
+    """What `landscape` follows, per seed: where it begins, and its directions."""
+    seen, follow = {}, run_landscape._direction
 
-    def spy(place, model):
-        found = list(follow(place, model))
-        seen.append((place, {(one.name, one.horizon): one for one in found}))
+    def spy(name, horizon, place, model):
+        found = follow(name, horizon, place, model)
+        seen.setdefault(place.seed, (place, {}))[1][name, horizon] = found
         return found
 
-    monkeypatch.setattr(run_landscape, "_directions", spy)
+    monkeypatch.setattr(run_landscape, "_direction", spy)
     table = landscape(path, probe)
-    return table, seen
+    return table, list(seen.values())
 
 
 def test_returns_are_those_of_policies_a_share_of_their_length_away():
@@ -109,7 +110,7 @@ def test_controls_know_nothing_or_go_back(trained, monkeypatch):
             ("step_back", None),
             ("random", None),
         }
-        own, here = (run_landscape._flat(p.parameters) for p in (place.own, place.policy))
+        own, here = (flattened(p.parameters) for p in (place.own, place.policy))
         torch.testing.assert_close(here + found["step_back", None].gradient, own)
         torch.testing.assert_close((here - own).norm(), 0.1 * own.norm())
         torch.testing.assert_close(found["random", None].gradient.norm(), here.norm())
@@ -204,6 +205,8 @@ def test_what_is_not_finite_is_said(trained, monkeypatch):
     [
         ({"horizons": ()}, "horizons must be one or more"),
         ({"horizons": (-1,)}, "horizons must be one or more, each at least 0"),
+        ({"horizons": (2, 2)}, "horizons has a value twice: 2 2"),
+        ({"steps": (0.1, 0.1)}, "steps has a value twice: 0.1 0.1"),
         ({"steps": ()}, "steps must be one or more positive numbers"),
         ({"steps": (0.1, 0.0)}, "steps must be one or more positive numbers"),
         ({"steps": (float("inf"),)}, "steps must be one or more positive numbers"),

@@ -168,6 +168,19 @@ def test_too_few_seeds_and_samples_are_refused():
         score(task, estimator, gain, critic, 0, (0, 1))
 
 
+def test_a_model_or_a_critic_of_another_kind_or_size_is_refused():
+    task, gain = correlated()
+    lqg = require_lqg(task)
+    critic = analytic.evaluate(lqg, gain)
+    estimator = make_estimator("pathwise", Settings(3))
+    large = analytic.LinearModel(np.eye(7), np.ones((7, 1)), np.eye(7))
+    for model, said in ((large, r"model\.A must"), ((lqg.A, lqg.B), "must be a LinearModel")):
+        with pytest.raises(ValueError, match=said):
+            score(task, estimator, gain, critic, 8, (0, 1), model)
+    with pytest.raises(ValueError, match="critic must be a QuadraticCritic, got ndarray"):
+        score(task, estimator, gain, critic.G, 8, (0, 1))
+
+
 def test_terminal_actions_count_as_memory():
     task, gain = correlated()
     critic = analytic.evaluate(require_lqg(task), gain)

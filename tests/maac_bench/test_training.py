@@ -92,6 +92,10 @@ def test_a_run_goes_on_with_the_updates_that_it_has(tmp_path, monkeypatch):
     monkeypatch.setattr("maac_bench.training._missing_to_compile", lambda: "C++ compiler (g++)")
     with pytest.raises(ValueError, match="--seeds is 0 there and 1 here"):
         train(RunSettings(task, "sac", (1,), 3, out), tiny_config("sac"), {})
+    monkeypatch.setattr("maac_bench.training._missing_to_compile", lambda: None)
+    with pytest.raises(ValueError, match="another run: --seeds is 0 there and 1 here; choose"):
+        train(RunSettings(task, "sac", (1,), 3, out), tiny_config("sac"), {})
+    monkeypatch.setattr("maac_bench.training._missing_to_compile", lambda: "C++ compiler (g++)")
     with pytest.raises(ValueError, match=r"run with fused updates, and there is no C\+\+ compiler"):
         train(RunSettings(task, "sac", (0,), 3, out), tiny_config("sac"), {})
     for file in [*out.glob("checkpoint/*"), *out.glob("seed-*/*")]:

@@ -103,6 +103,20 @@ def test_a_gain_that_is_not_found_or_not_stable_has_no_row(monkeypatch):
     assert unstable["cosine"].notna().all()
 
 
+def test_learners_that_are_far_off_are_left_out_not_fatal(monkeypatch, tmp_path):
+    """At 20 % MINPACK tries gains of NaNs, and the second draw has no optimum at all."""
+    found = [displaced_cosines(replace(FEW, error=0.2), TASK, draw) for draw in range(2)]
+    assert all(table["cosine"].notna().all() for table in found)
+    assert [table.empty for table in found] == [False, True]
+    monkeypatch.setitem(report.PROFILES, "exact", replace(FEW, error=0.2))
+    assert report.make_data("exact", tmp_path / "out", tmp_path / "runs")
+    data = pd.read_csv(tmp_path / "out" / "data.csv")
+    assert data["cosine"].dtype == float
+    monkeypatch.setitem(report.PROFILES, "exact", replace(FEW, error=50.0))
+    with pytest.raises(ValueError, match="no draw has an optimum of its own"):
+        report.make_data("exact", tmp_path / "none", tmp_path / "runs")
+
+
 def test_the_closed_form_is_published_and_drawn(monkeypatch, tmp_path):
     monkeypatch.setitem(report.PROFILES, "exact", FEW)
     out = tmp_path / "out"
@@ -161,6 +175,19 @@ def test_a_run_is_measured_at_its_ages_and_off_its_policies(small, tmp_path, cap
     first = (out / "displacement.png").read_bytes()
     draw(out)
     assert (out / "displacement.png").read_bytes() == first
+
+
+def test_published_ages_without_a_checkpoint_are_not_lost(small, tmp_path):
+    folder, out = tmp_path.joinpath(*HOME), tmp_path / "out"
+    make_run(folder, rollouts=3)
+    report.collect("mujoco", out, tmp_path)
+    before = (out / "data.csv").read_bytes()
+    origin = json.loads((out / "provenance.json").read_text())
+    origin["configuration"]["ages"] = [2, 5]
+    (out / "provenance.json").write_text(json.dumps(origin))
+    with pytest.raises(ValueError, match=r"of which there is no checkpoint \(5\): train on"):
+        report.collect("mujoco", out, tmp_path)
+    assert (out / "data.csv").read_bytes() == before
 
 
 def test_runs_without_their_checkpoints_are_named(small, tmp_path):

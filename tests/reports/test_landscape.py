@@ -17,7 +17,9 @@ from reports.training_runs import KEEP_EVERY
 from tests.maac_bench.measured_runs import make_run
 
 HOME = ("training", "small-seeds-2-3", "HalfCheetah-v0", "maac")
-FEW = replace(PROBE, horizons=(0, 2), steps=(0.001, 0.01), episodes=2, samples=4, replicates=2)
+FEW = replace(
+    PROBE, horizons=(0, 2), steps=(figure.STEP, 0.01), episodes=2, samples=4, replicates=2
+)
 
 
 @pytest.fixture
@@ -69,30 +71,38 @@ def test_the_gradients_are_those_of_the_displacement_report():
         assert len(set(planned.places)) == len(planned.places)
 
 
-def test_a_panel_shows_every_gain_at_its_direction():
+def made_table():
     rows = pd.DataFrame(
         {
+            "task": "T",
+            "rollout": 20,
+            "displacement": 0.03,
             "seed": [2, 2, 3, 3],
             "direction": ["learned", "learned", "step_back", "step_back"],
             "horizon": [4.0, 4.0, None, None],
-            "step": [0.001, -0.001] * 2,
-            "gain": [500.0, -300.0, 20.0, -10.0],
-            "gain_error": [1.0] * 4,
-            "random_seed": [0] * 4,
+            "step": [-0.001, 0.001] * 2,
+            "gain": [-300.0, 500.0, -10.0, 20.0],
+            "gain_error": [3.0, 4.0, 0.0, 2.0],
+            "random_seed": 0,
         }
     )
-    rows = rows.assign(title=titled(rows))
-    assert rows["title"].unique().tolist() == ["learned, H = 4", "step back"]
+    return rows.assign(title=titled(rows))
+
+
+def test_a_slope_is_half_the_difference_between_up_and_down():
+    found = figure.slopes(made_table(), 0.001)
+    assert found["title"].tolist() == ["learned, H = 4", "step back"]
+    assert found["slope"].tolist() == [400.0, 15.0]
+    assert found["slope_error"].tolist() == [2.5, 1.0]
+    with pytest.raises(ValueError, match=r"has not every step of 0\.001 in both directions"):
+        figure.slopes(made_table().drop(index=2), 0.001)
+
+
+def test_a_panel_shows_every_slope_at_its_direction():
     _, axes = plt.subplots()
-    figure._draw_place(axes, rows, ["learned, H = 4", "step back"])
+    figure._draw_place(axes, figure.slopes(made_table(), 0.001), ["learned, H = 4", "step back"])
     shown = {}
-    for container in axes.containers:
-        (line, _, _) = container
-        for place, gain in zip(line.get_xdata(), line.get_ydata(), strict=True):
-            shown[gain] = round(place), line.get_color()
-    assert shown == {
-        500.0: (0, figure.BLUE),
-        -300.0: (0, figure.ORANGE),
-        20.0: (1, figure.BLUE),
-        -10.0: (1, figure.ORANGE),
-    }
+    for line, _, _ in axes.containers:
+        for place, slope in zip(line.get_xdata(), line.get_ydata(), strict=True):
+            shown[slope] = round(place), line.get_color(), line.get_marker()
+    assert shown == {400.0: (0, figure.BLUE, "o"), 15.0: (1, figure.GREY, "s")}
