@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reports.curve_report import CurveReport
 from reports.training_profiles import (
     ant,
@@ -23,6 +25,13 @@ PROFILES["other-tasks"] = other_tasks(_ALGORITHMS)
 # Whether anything is learned on Ant in all of the paper's episodes.
 PROFILES["ant"] = ant(("maac", "sac"))
 PROFILES["paper-size"] = paper_size(_ALGORITHMS)
+PROFILES["paper-size-repeated"] = replace(
+    paper_size(_ALGORITHMS),
+    seeds=(1,),
+    label="reduced: the paper's nets and updates, one task, 50 of 200 episodes",
+    place="paper-seed-1",
+    repeats="paper-size",
+)
 PROFILES["paper-size-gpu"] = paper_size_gpu(_ALGORITHMS)
 REPORT = CurveReport(
     "figure2",

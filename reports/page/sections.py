@@ -75,6 +75,7 @@ SECTIONS = {
             "other-tasks",
             "ant",
             "paper-size",
+            "paper-size-repeated",
             "paper-size-gpu",
             "paper",
         ),

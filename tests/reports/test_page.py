@@ -84,13 +84,14 @@ def test_embedded_curves_are_the_table(reduced):
 def test_what_is_missing_is_named(reduced):
     text = build_page(reduced)
     names = "mujoco-repeated, longer, longer-critic-unit, other-tasks, ant, paper-size"
-    names = f"{names}, paper-size-gpu, paper"
+    names = f"{names}, paper-size-repeated, paper-size-gpu, paper"
     assert f"Not run yet: profiles {names}." in text  # figure2
     assert text.count("Not run yet: profiles quick, paper.") == 2  # figure3 and estimators
     first = "mujoco, plus, critic-unit, hopper, walker2d, ant, paper-size, paper-size-critic-unit"
     names = f"{first}, paper-size-gpu-h0, paper-size-tf32-31, paper-size-tf32, paper"
     assert f"Not run yet: profiles {names}." in text  # gradient_error
     assert "Not run yet: profiles exact, mujoco, hopper." in text  # displacement
+    assert "Not run yet: profiles mujoco, hopper." in text  # landscape
     names = "quick, mujoco, critic-unit, longer, paper-size, paper-size-gpu, paper-size-tf32, paper"
     assert f"Not run yet: profiles {names}." in text  # table1
     first = (
